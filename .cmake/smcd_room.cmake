@@ -1,0 +1,33 @@
+# Helpers for the rooms' CMakeLists.txt.
+
+# smcd_add_rooms(dir...): adds each folder below the current one that has a CMakeLists.txt.
+function(smcd_add_rooms)
+    foreach(room IN LISTS ARGN)
+        if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${room}/CMakeLists.txt")
+            add_subdirectory("${room}")
+        endif()
+    endforeach()
+endfunction()
+
+# smcd_room(NAME target [SOURCES file...] [DEPS target...] [PRIVATE_DEPS target...] [PCH header...])
+# One static library per room; a room without sources (headers only) becomes an INTERFACE target.
+# DEPS are visible to the users of the room. PCH names heavy headers, in angle brackets.
+function(smcd_room)
+    cmake_parse_arguments(ROOM "" "NAME" "SOURCES;DEPS;PRIVATE_DEPS;PCH" ${ARGN})
+    if(ROOM_UNPARSED_ARGUMENTS)
+        message(FATAL_ERROR "smcd_room(${ROOM_NAME}): unknown ${ROOM_UNPARSED_ARGUMENTS}")
+    endif()
+    if(NOT ROOM_SOURCES)
+        add_library(${ROOM_NAME} INTERFACE)
+        target_include_directories(${ROOM_NAME} INTERFACE "${PROJECT_SOURCE_DIR}")
+        target_link_libraries(${ROOM_NAME} INTERFACE ${ROOM_DEPS})
+        return()
+    endif()
+    add_library(${ROOM_NAME} STATIC ${ROOM_SOURCES})
+    target_include_directories(${ROOM_NAME} PUBLIC "${PROJECT_SOURCE_DIR}"
+                                                   "${PROJECT_SOURCE_DIR}/smcd/include")
+    target_link_libraries(${ROOM_NAME} PUBLIC ${ROOM_DEPS} PRIVATE ${ROOM_PRIVATE_DEPS})
+    if(ROOM_PCH)
+        target_precompile_headers(${ROOM_NAME} PRIVATE ${ROOM_PCH})
+    endif()
+endfunction()
