@@ -1,8 +1,17 @@
 # Helpers for the rooms' CMakeLists.txt.
 
+set(SMCD_SKIP_ROOMS "" CACHE STRING "folders (from the root) to leave out, for work on a lower floor")
+
 # smcd_add_rooms(dir...): adds each folder below the current one that has a CMakeLists.txt.
 function(smcd_add_rooms)
     foreach(room IN LISTS ARGN)
+        cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY "${PROJECT_SOURCE_DIR}"
+                   OUTPUT_VARIABLE here)
+        cmake_path(APPEND here "${room}" OUTPUT_VARIABLE path)
+        cmake_path(NORMAL_PATH path)
+        if("${path}" IN_LIST SMCD_SKIP_ROOMS)
+            continue()
+        endif()
         if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${room}/CMakeLists.txt")
             add_subdirectory("${room}")
         endif()
