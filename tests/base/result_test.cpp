@@ -1,10 +1,10 @@
 // Tests of smcd/base/result.hpp. Floor 4.
-#include "smcd/base/result.hpp"
-
 #include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "smcd/base/result.hpp"
 
 namespace smcd {
 namespace {
@@ -70,5 +70,5 @@ TEST(ResultTest, ErrnoErrorTakesTheCurrentErrnoOrTheGivenOne) {
     EXPECT_EQ(errno_error(EAGAIN).code(), std::errc::resource_unavailable_try_again);
 }
 
-}  // namespace
-}  // namespace smcd
+} // namespace
+} // namespace smcd
