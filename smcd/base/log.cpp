@@ -19,6 +19,7 @@ namespace smcd {
 namespace {
 
 constexpr int kLevelUnknown = -1;
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): a signal handler may log
 constinit std::atomic<int> current_level{kLevelUnknown};
 
 LogLevel level_from_environment() noexcept {
@@ -65,6 +66,7 @@ void set_log_level(LogLevel level) noexcept {
     current_level.store(static_cast<int>(level), std::memory_order_relaxed);
 }
 
+// NOLINTNEXTLINE(cert-dcl50-cpp): printf-like on purpose, the compiler checks the format
 void log_line(const char* format, ...) noexcept {
     const int saved_errno = errno;
     if (!stderr_is_internet_socket()) {
@@ -75,6 +77,7 @@ void log_line(const char* format, ...) noexcept {
         va_list arguments;
         va_start(arguments, format);
         const std::size_t room = text.size() - size;
+        // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start stands two lines above
         size += written(std::vsnprintf(text.data() + size, room, format, arguments), room);
         va_end(arguments);
         text[size++] = '\n';

@@ -45,6 +45,7 @@ T random_number() noexcept {
 std::uint64_t weak_random_u64() noexcept {
     static std::atomic<std::uint64_t> counter{0};
     std::uint64_t seed = 0;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel hands the address over as a number
     if (const auto* start = reinterpret_cast<const unsigned char*>(::getauxval(AT_RANDOM))) {
         std::memcpy(&seed, start, sizeof(seed));
     }

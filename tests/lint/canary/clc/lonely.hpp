@@ -1,0 +1,2 @@
+// Nobody includes this header.
+#pragma once

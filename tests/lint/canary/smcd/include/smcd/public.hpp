@@ -1,0 +1,2 @@
+// A public header needs no includer.
+#pragma once

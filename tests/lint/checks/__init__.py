@@ -1,0 +1,1 @@
+"""The checks of the lint, one module per subject. Each takes the tree and yields violations."""
