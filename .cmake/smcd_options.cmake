@@ -29,6 +29,8 @@ else()
 endif()
 
 add_compile_definitions(_GNU_SOURCE)
+# Includes are written from the root, in programs and tests too.
+include_directories("${PROJECT_SOURCE_DIR}")
 # -fPIC for programs too: with one code model everywhere, tests can share precompiled headers.
 add_compile_options(-fPIC -fvisibility=hidden $<$<COMPILE_LANGUAGE:CXX>:-fvisibility-inlines-hidden>)
 add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wswitch-enum -Werror)
