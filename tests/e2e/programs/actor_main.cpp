@@ -2,6 +2,7 @@
 // back, so that a test in another language can script a program that runs under the library.
 // Room tests/e2e, no protocol section.
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,10 +31,11 @@ struct Actor {
     int listener = -1;
     std::vector<int> sockets;
     std::size_t current = 0;
-    std::uint64_t sent = 0;      // pattern bytes, in sending order over all sockets
-    std::uint64_t received = 0;  // pattern bytes checked
+    std::uint64_t sent = 0;     // pattern bytes, in sending order over all sockets
+    std::uint64_t received = 0; // pattern bytes checked
 
     [[nodiscard]] int fd() const { return sockets.at(current); }
+
     void add(int fd) {
         sockets.push_back(fd);
         current = sockets.size() - 1;
@@ -196,6 +198,42 @@ void open_connection(Actor& actor, const std::string& port) {
     std::fflush(stdout);
 }
 
+// Opens `count` connections to an echo server, uses each once, then waits in epoll_wait() or
+// poll() on all of them until a line comes on standard input; nothing else may come.
+void hold(const std::string& port, std::size_t count, bool use_epoll) {
+    std::vector<pollfd> waits = {
+        {STDIN_FILENO, POLLIN, 0}
+    };
+    const int set = check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+    for (std::size_t i = 0; i < count; ++i) {
+        const int fd = connect_to("127.0.0.1", static_cast<std::uint16_t>(parse_number(port)));
+        char byte = 'x';
+        check(static_cast<int>(::send(fd, &byte, 1, MSG_NOSIGNAL)), "send");
+        check(static_cast<int>(::recv(fd, &byte, 1, 0)), "recv");
+        waits.push_back({fd, POLLIN, 0});
+    }
+    for (const pollfd& wait : waits) {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.fd = wait.fd;
+        check(::epoll_ctl(set, EPOLL_CTL_ADD, wait.fd, &event), "epoll_ctl");
+    }
+    std::puts("holding");
+    std::fflush(stdout);
+    epoll_event event{};
+    if (use_epoll) {
+        check(::epoll_wait(set, &event, 1, -1), "epoll_wait");
+    } else {
+        check(::poll(waits.data(), waits.size(), -1), "poll");
+        event.data.fd = waits[0].revents != 0 ? STDIN_FILENO : -1;
+    }
+    if (event.data.fd != STDIN_FILENO) {
+        die("an idle connection woke the program");
+    }
+    std::puts("woken");
+    std::fflush(stdout);
+}
+
 bool perform_socket(Actor& actor, const std::string& name, const std::string& value) {
     if (name == "listen") {
         actor.listener = listen_on("127.0.0.1", 0, value.empty() ? 1024 : std::stoi(value));
@@ -206,6 +244,9 @@ bool perform_socket(Actor& actor, const std::string& name, const std::string& va
         std::fflush(stdout);
     } else if (name == "connect") {
         open_connection(actor, value);
+    } else if (name == "hold-epoll" || name == "hold-poll") {
+        const std::size_t comma = value.find(',');
+        hold(value.substr(0, comma), parse_number(value.substr(comma + 1)), name == "hold-epoll");
     } else if (name == "use") {
         actor.current = parse_number(value);
     } else if (name == "close") {
@@ -247,7 +288,7 @@ bool perform_transfer(Actor& actor, const std::string& name, const std::string& 
     return true;
 }
 
-}  // namespace
+} // namespace
 
 int main(int argc, char** argv) {
     Actor actor;

@@ -30,18 +30,18 @@ struct Name {
 
 constexpr std::array kNames = {
     Name{"read-write", Call::read_write},
-    Name{"send-recv", Call::send_recv},
-    Name{"vector", Call::vector},
-    Name{"message", Call::message},
-    Name{"send-to", Call::send_to},
-    Name{"multi", Call::multi},
-    Name{"file", Call::file},
-    Name{"splice", Call::splice},
-    Name{"peek", Call::peek},
-    Name{"wait-all", Call::wait_all},
-    Name{"dont-wait", Call::dont_wait},
-    Name{"truncate", Call::truncate},
-    Name{"mix", Call::mix},
+    Name{"send-recv",  Call::send_recv },
+    Name{"vector",     Call::vector    },
+    Name{"message",    Call::message   },
+    Name{"send-to",    Call::send_to   },
+    Name{"multi",      Call::multi     },
+    Name{"file",       Call::file      },
+    Name{"splice",     Call::splice    },
+    Name{"peek",       Call::peek      },
+    Name{"wait-all",   Call::wait_all  },
+    Name{"dont-wait",  Call::dont_wait },
+    Name{"truncate",   Call::truncate  },
+    Name{"mix",        Call::mix       },
 };
 
 // Cuts [data, data + size) in five uneven pieces, an empty one among them.
@@ -57,7 +57,7 @@ std::array<iovec, 5> cut(const char* data, std::size_t size) {
     return pieces;
 }
 
-}  // namespace
+} // namespace
 
 Call parse_call(const std::string& text) {
     for (const Name& name : kNames) {
@@ -85,8 +85,8 @@ Call Mover::choose(bool sending) {
     }
     for (;;) {
         const Call choice = kNames[random_() % kNames.size()].call;
-        const bool only_receives = choice == Call::peek || choice == Call::wait_all ||
-                                   choice == Call::truncate;
+        const bool only_receives =
+            choice == Call::peek || choice == Call::wait_all || choice == Call::truncate;
         const bool no_wait = choice == Call::dont_wait && blocking_;
         if (choice != Call::mix && !(sending && only_receives) && !no_wait) {
             return choice;
@@ -168,7 +168,8 @@ ssize_t Mover::put_multi(int fd, const char* data, std::size_t size) {
         total += static_cast<ssize_t>(messages[i].msg_len);
     }
     if (start == 0 && sent == 2 && messages[0].msg_len != first) {
-        die("sendmmsg sent message 2 after %u of %zu bytes of message 1", messages[0].msg_len,
+        die("sendmmsg sent message 2 after %u of %zu bytes of message 1",
+            messages[0].msg_len,
             first);
     }
     return total;
@@ -185,7 +186,8 @@ ssize_t Mover::put_file(int fd, const char* data, std::size_t size) {
     const ssize_t sent = ::sendfile(fd, file_, &offset, size);
     file_end_ = start + static_cast<off_t>(size);
     if (sent >= 0 && offset != start + sent) {
-        die("sendfile sent %zd but moved its offset by %lld", sent,
+        die("sendfile sent %zd but moved its offset by %lld",
+            sent,
             static_cast<long long>(offset - start));
     }
     return sent;
@@ -197,11 +199,12 @@ ssize_t Mover::put_splice(int fd, const char* data, std::size_t size) {
     if (held <= 0) {
         die_errno("write to a pipe");
     }
-    const ssize_t sent = ::splice(pipe_[0], nullptr, fd, nullptr, static_cast<std::size_t>(held), 0);
+    const ssize_t sent =
+        ::splice(pipe_[0], nullptr, fd, nullptr, static_cast<std::size_t>(held), 0);
     const int saved = errno;
     std::vector<char> rest(static_cast<std::size_t>(held - std::max<ssize_t>(sent, 0)));
-    if (!rest.empty() && ::read(pipe_[0], rest.data(), rest.size()) !=
-                             static_cast<ssize_t>(rest.size())) {
+    if (!rest.empty() &&
+        ::read(pipe_[0], rest.data(), rest.size()) != static_cast<ssize_t>(rest.size())) {
         die("splice returned %zd but took more from the pipe", sent);
     }
     errno = saved;
@@ -267,15 +270,13 @@ ssize_t Mover::get_multi(int fd, char* data, std::size_t size) {
 
 ssize_t Mover::get_splice(int fd, char* data, std::size_t size) {
     open_pipe();
-    const ssize_t held =
-        ::splice(fd, nullptr, pipe_[1], nullptr, std::min(size, kPipeBytesMax), 0);
+    const ssize_t held = ::splice(fd, nullptr, pipe_[1], nullptr, std::min(size, kPipeBytesMax), 0);
     if (held <= 0) {
         return held;
     }
     ssize_t done = 0;
     while (done < held) {
-        const ssize_t part =
-            ::read(pipe_[0], data + done, static_cast<std::size_t>(held - done));
+        const ssize_t part = ::read(pipe_[0], data + done, static_cast<std::size_t>(held - done));
         if (part <= 0) {
             die("splice returned %zd, the pipe held %zd", held, done);
         }
@@ -305,4 +306,4 @@ ssize_t Mover::get_all(int fd, char* data, std::size_t size) {
     return got;
 }
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

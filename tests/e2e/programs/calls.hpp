@@ -14,17 +14,17 @@ namespace smcd::e2e {
 enum class Call {
     read_write,
     send_recv,
-    vector,     // readv, writev with uneven pieces
-    message,    // sendmsg, recvmsg with uneven pieces
-    send_to,    // sendto, recvfrom with a null address
-    multi,      // sendmmsg, recvmmsg
-    file,       // sendfile; received by read
-    splice,     // through a pipe
-    peek,       // recv(MSG_PEEK), then recv of what was seen
-    wait_all,   // recv(MSG_WAITALL)
-    dont_wait,  // MSG_DONTWAIT on a blocking socket
-    truncate,   // recv(MSG_TRUNC) drops some of the bytes unseen
-    mix,        // any of the above, a new choice for every call
+    vector,    // readv, writev with uneven pieces
+    message,   // sendmsg, recvmsg with uneven pieces
+    send_to,   // sendto, recvfrom with a null address
+    multi,     // sendmmsg, recvmmsg
+    file,      // sendfile; received by read
+    splice,    // through a pipe
+    peek,      // recv(MSG_PEEK), then recv of what was seen
+    wait_all,  // recv(MSG_WAITALL)
+    dont_wait, // MSG_DONTWAIT on a blocking socket
+    truncate,  // recv(MSG_TRUNC) drops some of the bytes unseen
+    mix,       // any of the above, a new choice for every call
 };
 
 /// Parses the names above with '-' for '_' ("read-write"); dies on anything else.
@@ -33,7 +33,7 @@ enum class Call {
 /// What one receiving call did: `size` as recv() returns it (errno is set when it is -1).
 struct Received {
     ssize_t size = 0;
-    bool discarded = false;  // the bytes were dropped by MSG_TRUNC: nothing to compare
+    bool discarded = false; // the bytes were dropped by MSG_TRUNC: nothing to compare
 };
 
 /// Scratch state of one connection: a pipe for splice, a file for sendfile, random choices.
@@ -73,4 +73,4 @@ private:
     off_t file_end_ = 0;
 };
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

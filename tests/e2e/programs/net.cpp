@@ -20,6 +20,7 @@ namespace {
 struct Address {
     sockaddr_storage storage{};
     socklen_t size = 0;
+
     [[nodiscard]] const sockaddr* get() const {
         return reinterpret_cast<const sockaddr*>(&storage);
     }
@@ -54,7 +55,7 @@ std::uint16_t port_of(const sockaddr_storage& storage) {
     return ntohs(reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_port);
 }
 
-}  // namespace
+} // namespace
 
 void die_errno(const char* what) {
     std::fprintf(stderr, "FAIL %s: %s\n", what, std::strerror(errno));
@@ -175,4 +176,4 @@ std::uint64_t parse_number(const std::string& text) {
     return value << shift;
 }
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

@@ -39,10 +39,8 @@ void announce_port(std::uint16_t port);
 [[nodiscard]] std::string option(int argc, char** argv, const char* name, const char* fallback);
 
 /// The same as a number of bytes or things; accepts the suffixes k, M and G (powers of 1024).
-[[nodiscard]] std::uint64_t number_option(int argc,
-                                          char** argv,
-                                          const char* name,
-                                          std::uint64_t fallback);
+[[nodiscard]] std::uint64_t
+number_option(int argc, char** argv, const char* name, std::uint64_t fallback);
 
 /// True if `--name` stands alone in argv.
 [[nodiscard]] bool flag_option(int argc, char** argv, const char* name);
@@ -50,4 +48,4 @@ void announce_port(std::uint16_t port);
 /// Parses "64k", "1M", "3"; dies on anything else.
 [[nodiscard]] std::uint64_t parse_number(const std::string& text);
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

@@ -34,10 +34,8 @@ inline void pattern_fill(char* out, std::size_t size, std::uint64_t seed, std::u
 }
 
 /// The offset of the first byte of `data` that differs from the stream at `position`, or `size`.
-[[nodiscard]] inline std::size_t pattern_mismatch(const char* data,
-                                                  std::size_t size,
-                                                  std::uint64_t seed,
-                                                  std::uint64_t position) {
+[[nodiscard]] inline std::size_t
+pattern_mismatch(const char* data, std::size_t size, std::uint64_t seed, std::uint64_t position) {
     std::size_t done = 0;
     while (done < size) {
         const std::uint64_t word = pattern_word(seed, (position + done) / 8);
@@ -56,4 +54,4 @@ inline void pattern_fill(char* out, std::size_t size, std::uint64_t seed, std::u
     return size;
 }
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

@@ -20,19 +20,14 @@ std::uint64_t stream_seed(std::uint64_t seed, std::uint16_t port, bool from_clie
     return pattern_word(seed, std::uint64_t{port} * 2 + (from_client ? 1 : 0));
 }
 
-}  // namespace
+} // namespace
 
 Pump::Pump(int fd, const PumpOptions& options)
-    : fd_(fd),
-      options_(options),
-      port_(options.client ? local_port(fd) : peer_port(fd)),
+    : fd_(fd), options_(options), port_(options.client ? local_port(fd) : peer_port(fd)),
       tx_seed_(stream_seed(options.seed, port_, options.client)),
-      rx_seed_(stream_seed(options.seed, port_, !options.client)),
-      tx_random_(tx_seed_),
-      rx_random_(rx_seed_ + 1),
-      tx_mover_(options.call, options.blocking, tx_seed_ + 2),
-      rx_mover_(options.call, options.blocking, rx_seed_ + 3),
-      tx_buffer_(options.chunk_bytes),
+      rx_seed_(stream_seed(options.seed, port_, !options.client)), tx_random_(tx_seed_),
+      rx_random_(rx_seed_ + 1), tx_mover_(options.call, options.blocking, tx_seed_ + 2),
+      rx_mover_(options.call, options.blocking, rx_seed_ + 3), tx_buffer_(options.chunk_bytes),
       rx_buffer_(options.chunk_bytes) {}
 
 std::size_t Pump::next_size(std::mt19937_64& random, std::uint64_t left) {
@@ -49,9 +44,12 @@ Step Pump::failed(const char* what) const {
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
         return Step::blocked;
     }
-    die("%s on connection of port %u after %llu sent, %llu received: %s", what,
-        static_cast<unsigned>(port_), static_cast<unsigned long long>(tx_position_),
-        static_cast<unsigned long long>(rx_position_), std::strerror(errno));
+    die("%s on connection of port %u after %llu sent, %llu received: %s",
+        what,
+        static_cast<unsigned>(port_),
+        static_cast<unsigned long long>(tx_position_),
+        static_cast<unsigned long long>(rx_position_),
+        std::strerror(errno));
 }
 
 Step Pump::send_some() {
@@ -85,17 +83,22 @@ Step Pump::receive_some() {
         return failed("recv");
     }
     if (got.size == 0 || static_cast<std::size_t>(got.size) > size) {
-        die("recv of %zu bytes returned %zd at byte %llu of %llu (port %u)", size, got.size,
+        die("recv of %zu bytes returned %zd at byte %llu of %llu (port %u)",
+            size,
+            got.size,
             static_cast<unsigned long long>(rx_position_),
-            static_cast<unsigned long long>(options_.rx_bytes), static_cast<unsigned>(port_));
+            static_cast<unsigned long long>(options_.rx_bytes),
+            static_cast<unsigned>(port_));
     }
     const auto count = static_cast<std::size_t>(got.size);
     if (!got.discarded) {
         const std::size_t at = pattern_mismatch(rx_buffer_.data(), count, rx_seed_, rx_position_);
         if (at != count) {
             die("wrong byte %llu (port %u): offset %zu of a recv of %zu",
-                static_cast<unsigned long long>(rx_position_ + at), static_cast<unsigned>(port_),
-                at, count);
+                static_cast<unsigned long long>(rx_position_ + at),
+                static_cast<unsigned>(port_),
+                at,
+                count);
         }
     }
     rx_position_ += count;
@@ -111,10 +114,11 @@ Step Pump::expect_end() {
     }
     if (got != 0) {
         die("a byte more than the %llu sent (port %u)",
-            static_cast<unsigned long long>(options_.rx_bytes), static_cast<unsigned>(port_));
+            static_cast<unsigned long long>(options_.rx_bytes),
+            static_cast<unsigned>(port_));
     }
     rx_done_ = true;
     return Step::done;
 }
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

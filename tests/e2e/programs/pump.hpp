@@ -17,16 +17,16 @@ struct PumpOptions {
     std::uint64_t tx_bytes = 0;
     std::uint64_t rx_bytes = 0;
     std::uint64_t seed = 1;
-    std::size_t chunk_bytes = 65536;  // the largest single call
-    bool random_chunks = false;       // sizes from 1 to chunk_bytes, small ones as likely as large
+    std::size_t chunk_bytes = 65536; // the largest single call
+    bool random_chunks = false;      // sizes from 1 to chunk_bytes, small ones as likely as large
     bool blocking = true;
     bool client = false;
 };
 
 enum class Step {
-    progress,  // bytes moved: try again
-    blocked,   // EAGAIN: wait for readiness
-    done,      // this direction is finished; never call again
+    progress, // bytes moved: try again
+    blocked,  // EAGAIN: wait for readiness
+    done,     // this direction is finished; never call again
 };
 
 /// Thread: send_some() and receive_some() may run in two threads, each in one at a time.
@@ -36,8 +36,11 @@ public:
     Pump(int fd, const PumpOptions& options);
 
     [[nodiscard]] int fd() const { return fd_; }
+
     [[nodiscard]] bool sending() const { return !tx_done_; }
+
     [[nodiscard]] bool receiving() const { return !rx_done_; }
+
     [[nodiscard]] bool finished() const { return tx_done_ && rx_done_; }
 
     /// One call; the last one shuts the sending direction down.
@@ -68,4 +71,4 @@ private:
     std::vector<char> rx_buffer_;
 };
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

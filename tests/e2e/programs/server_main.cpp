@@ -24,9 +24,9 @@ constexpr std::size_t kBacklogBytesMax = 1 << 20U;
 
 // What the server does with a connection: banner and echo send, discard only reads.
 struct Connection {
-    std::string out;        // accepted from the peer, not sent back yet
+    std::string out; // accepted from the peer, not sent back yet
     bool input_end = false;
-    unsigned interest = 0;  // events now asked for
+    unsigned interest = 0; // events now asked for
 };
 
 // SIGTERM, which is blocked from now on.
@@ -41,8 +41,7 @@ sigset_t stop_signal() {
 class Server {
 public:
     Server(int listener, std::string mode)
-        : listener_(listener),
-          mode_(std::move(mode)),
+        : listener_(listener), mode_(std::move(mode)),
           set_(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")) {
         set_nonblocking(listener_, true);
         watch(listener_, EPOLLIN, EPOLL_CTL_ADD);
@@ -104,7 +103,7 @@ private:
     void serve(int fd, unsigned events) {
         const auto found = connections_.find(fd);
         if (found == connections_.end()) {
-            return;  // closed by an earlier event of this turn
+            return; // closed by an earlier event of this turn
         }
         Connection& connection = found->second;
         if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !receive(fd, connection)) {
@@ -169,7 +168,7 @@ private:
     std::unordered_map<int, Connection> connections_;
 };
 
-}  // namespace
+} // namespace
 
 int main(int argc, char** argv) {
     const std::string mode = argc > 1 ? argv[1] : "";
@@ -178,7 +177,7 @@ int main(int argc, char** argv) {
     }
     const auto port = static_cast<std::uint16_t>(number_option(argc, argv, "port", 0));
     const int listener = listen_on(option(argc, argv, "host", "127.0.0.1"), port, 4096);
-    if (mode == "silent") {  // listens and never accepts
+    if (mode == "silent") { // listens and never accepts
         const sigset_t stop = stop_signal();
         announce_port(local_port(listener));
         int number = 0;

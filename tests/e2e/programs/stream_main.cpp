@@ -52,7 +52,7 @@ Options parse(int argc, char** argv) {
 void add_pump(Pumps& pumps, int fd, Options options, bool client) {
     options.pump.client = client;
     if (client != (options.role == "connect")) {
-        std::swap(options.pump.tx_bytes, options.pump.rx_bytes);  // "self": the other end
+        std::swap(options.pump.tx_bytes, options.pump.rx_bytes); // "self": the other end
     }
     set_nonblocking(fd, !options.pump.blocking);
     pumps.push_back(std::make_unique<Pump>(fd, options.pump));
@@ -80,7 +80,7 @@ Pumps open_connections(const Options& options) {
     return pumps;
 }
 
-}  // namespace
+} // namespace
 
 int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_IGN);
@@ -100,6 +100,7 @@ int main(int argc, char** argv) {
     std::printf("ok tx=%llu rx=%llu conns=%zu seconds=%.3f\n",
                 static_cast<unsigned long long>(options.pump.tx_bytes * options.connections),
                 static_cast<unsigned long long>(options.pump.rx_bytes * options.connections),
-                options.connections, now_s() - start);
+                options.connections,
+                now_s() - start);
     return 0;
 }

@@ -19,7 +19,7 @@
 namespace smcd::e2e {
 namespace {
 
-constexpr unsigned kStepsPerTurn = 8;  // level-triggered loops: nobody starves the others
+constexpr unsigned kStepsPerTurn = 8; // level-triggered loops: nobody starves the others
 
 void advance(Pump& pump, bool readable, bool writable) {
     for (unsigned i = 0; readable && pump.receiving() && i < kStepsPerTurn; ++i) {
@@ -60,8 +60,7 @@ void run_poll(Pumps& pumps) {
         std::vector<pollfd> waits;
         std::vector<Pump*> owners;
         for (auto& pump : pumps) {
-            const int events =
-                (pump->receiving() ? POLLIN : 0) | (pump->sending() ? POLLOUT : 0);
+            const int events = (pump->receiving() ? POLLIN : 0) | (pump->sending() ? POLLOUT : 0);
             if (events != 0) {
                 waits.push_back({pump->fd(), static_cast<short>(events), 0});
                 owners.push_back(pump.get());
@@ -73,7 +72,8 @@ void run_poll(Pumps& pumps) {
         check(::poll(waits.data(), waits.size(), -1), "poll");
         for (std::size_t i = 0; i < waits.size(); ++i) {
             const int got = waits[i].revents;
-            advance(*owners[i], (got & (POLLIN | POLLHUP | POLLERR)) != 0,
+            advance(*owners[i],
+                    (got & (POLLIN | POLLHUP | POLLERR)) != 0,
                     (got & (POLLOUT | POLLERR)) != 0);
         }
     }
@@ -112,16 +112,17 @@ void run_select(Pumps& pumps) {
 class EpollSet {
 public:
     explicit EpollSet(const std::string& mode)
-        : edge_(mode == "epoll-edge"),
-          oneshot_(mode == "epoll-oneshot"),
+        : edge_(mode == "epoll-edge"), oneshot_(mode == "epoll-oneshot"),
           set_(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
           end_(check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")) {
         epoll_event event{};
         event.events = EPOLLIN;
         check(::epoll_ctl(set_, EPOLL_CTL_ADD, end_, &event), "epoll_ctl eventfd");
     }
+
     EpollSet(const EpollSet&) = delete;
     EpollSet& operator=(const EpollSet&) = delete;
+
     ~EpollSet() {
         ::close(set_);
         ::close(end_);
@@ -187,7 +188,7 @@ private:
     void serve(Member& member, unsigned events) {
         const std::lock_guard lock(member.mutex);
         if (member.removed) {
-            return;  // another thread finished it after this event was taken
+            return; // another thread finished it after this event was taken
         }
         Pump& pump = *member.pump;
         const bool sending = pump.sending();
@@ -195,7 +196,8 @@ private:
         if (edge_) {
             exhaust(pump);
         } else {
-            advance(pump, (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0,
+            advance(pump,
+                    (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0,
                     (events & (EPOLLOUT | EPOLLERR)) != 0);
         }
         if (pump.finished()) {
@@ -214,9 +216,7 @@ private:
     }
 
     // The event is never read: every thread of the set sees it, level-triggered.
-    void wake_all() const {
-        check(::eventfd_write(end_, 1), "eventfd_write");
-    }
+    void wake_all() const { check(::eventfd_write(end_, 1), "eventfd_write"); }
 
     bool edge_;
     bool oneshot_;
@@ -248,7 +248,7 @@ void run_epoll(Pumps& pumps, const std::string& mode, unsigned threads, bool sha
     }
 }
 
-}  // namespace
+} // namespace
 
 bool is_blocking_mode(const std::string& mode) {
     return mode == "blocking";
@@ -274,4 +274,4 @@ void run_pumps(Pumps& pumps, const std::string& mode, unsigned threads, bool sha
     }
 }
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e

@@ -20,4 +20,4 @@ using Pumps = std::vector<std::unique_ptr<Pump>>;
 /// threads wait on one set, otherwise each has its own set and its share of the connections.
 void run_pumps(Pumps& pumps, const std::string& mode, unsigned threads, bool shared);
 
-}  // namespace smcd::e2e
+} // namespace smcd::e2e
