@@ -6,7 +6,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from checks import floors, sizes, targets, words  # noqa: E402
+from checks import docs, floors, sizes, targets, words  # noqa: E402
 from sources import Exceptions, Tree  # noqa: E402
 
 
@@ -15,7 +15,8 @@ def violations_of(root: pathlib.Path):
     tree = Tree(root)
     exceptions = Exceptions(root / "tests" / "lint" / "exceptions.tsv")
     found = list(exceptions.broken)
-    for check in (floors.check, words.check, words.check_paths, targets.check, targets.check_top_level):
+    for check in (floors.check, words.check, words.check_paths, targets.check,
+                  targets.check_top_level, docs.check):
         found += check(tree)
     found += sizes.check(tree, exceptions)
     found += exceptions.stale()

@@ -21,6 +21,7 @@ EXPECTED = [
     ("clc/orphan.hpp", 5, "libraries"),
     ("devices/loopback/sideways.cpp", 2, "floors"),
     ("devices/loopback/sideways.cpp", 4, "floors"),
+    ("docs/page.md", 2, "docs"),
     ("smcd/base/named.cpp", 2, "libraries"),
     ("smcd/base/named.cpp", 6, "words"),
     ("smcd/base/named.cpp", 9, "words"),
