@@ -1,0 +1,39 @@
+// Dmb and RemoteDmb: the two views of a direct memory buffer. Floor 1 (docs/protocol.md "devices").
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "devices/api/bells.hpp"
+#include "smcd/base/ids.hpp"
+
+namespace smcd::dev {
+
+/// What a caller wants registered.
+struct DmbRequest {
+    Gid remote_gid;           ///< the only device that may write the DMB
+    LinkGroupId remote_group; ///< emulated devices: which peer behind that device
+    SizeClass size_class;     ///< DMB of 16 KiB << size_class bytes, CDC area included
+};
+
+/// A DMB that we own and receive into. Valid until unregister_dmb(token).
+struct Dmb {
+    DmbToken token;
+    SbaIndex index;
+    SizeClass size_class;
+    std::span<std::byte> memory; ///< CDC area (32 bytes), then the ring; writable by the peer at any time
+    Bells* bells = nullptr;      ///< our wake-up words; nullptr on copying devices
+};
+
+/// A peer's DMB, attached: writing it is delivering. Valid until detach_dmb(token), whatever the owner does.
+struct RemoteDmb {
+    DmbToken token;
+    SbaIndex index;              ///< on the owner's device
+    SizeClass size_class;
+    std::span<std::byte> memory; ///< the owner's memory
+    Bells* bells = nullptr;      ///< the owner's wake-up words
+    void* route = nullptr;       ///< the device's own handle for signal(); opaque
+};
+
+}  // namespace smcd::dev
