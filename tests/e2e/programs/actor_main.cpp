@@ -17,8 +17,8 @@
 #include <string>
 #include <vector>
 
-#include "net.hpp"
-#include "pattern.hpp"
+#include "tests/e2e/programs/net.hpp"
+#include "tests/e2e/programs/pattern.hpp"
 
 namespace {
 

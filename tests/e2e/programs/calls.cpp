@@ -1,6 +1,6 @@
 // Every way of moving bytes through a connected stream socket, behind two functions.
 // Room tests/e2e, no protocol section.
-#include "calls.hpp"
+#include "tests/e2e/programs/calls.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,7 +15,7 @@
 #include <cstring>
 #include <vector>
 
-#include "net.hpp"
+#include "tests/e2e/programs/net.hpp"
 
 namespace smcd::e2e {
 namespace {

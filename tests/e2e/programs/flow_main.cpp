@@ -18,8 +18,8 @@
 #include <thread>
 #include <vector>
 
-#include "net.hpp"
-#include "pattern.hpp"
+#include "tests/e2e/programs/net.hpp"
+#include "tests/e2e/programs/pattern.hpp"
 
 namespace {
 

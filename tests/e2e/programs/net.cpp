@@ -1,6 +1,6 @@
 // Socket set-up shared by the test programs: they print what they see and leave on the first error.
 // Room tests/e2e, no protocol section.
-#include "net.hpp"
+#include "tests/e2e/programs/net.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // One end of one verified connection: sends its stream, checks the peer's, both at once.
 // Room tests/e2e, no protocol section.
-#include "pump.hpp"
+#include "tests/e2e/programs/pump.hpp"
 
 #include <sys/socket.h>
 
@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "net.hpp"
-#include "pattern.hpp"
+#include "tests/e2e/programs/net.hpp"
+#include "tests/e2e/programs/pattern.hpp"
 
 namespace smcd::e2e {
 namespace {

@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "calls.hpp"
+#include "tests/e2e/programs/calls.hpp"
 
 namespace smcd::e2e {
 

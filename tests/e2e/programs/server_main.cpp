@@ -13,7 +13,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "net.hpp"
+#include "tests/e2e/programs/net.hpp"
 
 namespace {
 

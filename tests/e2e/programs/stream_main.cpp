@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <string>
 
-#include "net.hpp"
-#include "wait_modes.hpp"
+#include "tests/e2e/programs/net.hpp"
+#include "tests/e2e/programs/wait_modes.hpp"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // The ways in which a program waits for its sockets: one loop for each.
 // Room tests/e2e, no protocol section.
-#include "wait_modes.hpp"
+#include "tests/e2e/programs/wait_modes.hpp"
 
 #include <poll.h>
 #include <sys/epoll.h>
@@ -14,7 +14,7 @@
 #include <mutex>
 #include <thread>
 
-#include "net.hpp"
+#include "tests/e2e/programs/net.hpp"
 
 namespace smcd::e2e {
 namespace {

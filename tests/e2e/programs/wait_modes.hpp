@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "pump.hpp"
+#include "tests/e2e/programs/pump.hpp"
 
 namespace smcd::e2e {
 
