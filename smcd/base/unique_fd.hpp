@@ -1,10 +1,9 @@
 // UniqueFd: owns one file descriptor. Floor 0.
 #pragma once
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <utility>
+
+#include "smcd/base/raw_syscall.hpp"
 
 namespace smcd {
 
@@ -31,7 +30,7 @@ public:
     void reset(int fd = -1) noexcept {
         const int old = std::exchange(fd_, fd);
         if (old >= 0) {
-            ::syscall(SYS_close, old);
+            raw::close(old);
         }
     }
 

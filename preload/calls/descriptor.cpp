@@ -1,0 +1,118 @@
+// Calls that close, copy and tune descriptors. Floor 4.
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "preload/calls/calls.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/stream.hpp"
+
+namespace smcd::preload::calls {
+
+ssize_t close(Shim& shim, int fd) {
+    if (!shim.in_vfork_child()) {
+        shim.forget(fd);
+    }
+    return value_of(shim.real.close(fd));
+}
+
+void on_dup(Shim& shim, int fd, int copy) {
+    if (shim.in_vfork_child()) {
+        return;
+    }
+    if (shim.table.known(copy)) {
+        shim.forget(copy);
+    }
+    if (EpollSet* set = shim.table.set(fd); set != nullptr) {
+        return;  // the copy is an ordinary kernel set; its doorbell entry wakes it all the same
+    }
+    Socket* socket = shim.table.socket(fd);
+    if (socket == nullptr) {
+        return;
+    }
+    const bool active = shim.table.active(fd) != nullptr;
+    if (shim.table.put_socket(copy, socket, active)) {
+        socket->references.fetch_add(1, std::memory_order_acq_rel);
+    }
+}
+
+ssize_t dup2(Shim& shim, int fd, int target, int flags, bool is_dup3) {
+    const bool replaces = fd != target && !shim.in_vfork_child() && shim.table.known(target) &&
+                          raw::fcntl(fd, F_GETFD, 0) >= 0;
+    if (replaces) {
+        shim.forget(target);
+    }
+    const ssize_t rc =
+        value_of(is_dup3 ? shim.real.dup3(fd, target, flags) : shim.real.dup2(fd, target));
+    if (rc >= 0 && fd != target && shim.table.known(fd)) {
+        on_dup(shim, fd, static_cast<int>(rc));
+    }
+    return rc;
+}
+
+ssize_t fcntl(Shim& shim, Socket& socket, int fd, int command, long argument) {
+    const ssize_t rc = value_of(shim.real.fcntl(fd, command, argument));
+    if (rc < 0) {
+        return rc;
+    }
+    switch (command) {
+        case F_DUPFD:
+        case F_DUPFD_CLOEXEC:
+            on_dup(shim, fd, static_cast<int>(rc));
+            break;
+        case F_SETFL:
+            socket.non_blocking.store((argument & O_NONBLOCK) != 0, std::memory_order_relaxed);
+            break;
+        default:
+            break;
+    }
+    return rc;
+}
+
+ssize_t ioctl(Shim& shim, Socket& socket, int fd, unsigned long request, void* argument) {
+    if (request == FIONBIO && argument != nullptr) {
+        const ssize_t rc = value_of(shim.real.ioctl(fd, request, argument));
+        if (rc == 0) {
+            socket.non_blocking.store(*static_cast<int*>(argument) != 0, std::memory_order_relaxed);
+        }
+        return rc;
+    }
+    if (shim.table.active(fd) != nullptr && argument != nullptr) {
+        if (request == FIONREAD && socket.phase() != Phase::smc) {
+            handshake_drive(shim.process, socket);
+        }
+        const Phase phase = socket.phase();
+        const bool ours = Socket::is_ours(phase) && phase != Phase::settling;
+        if (ours && request == FIONREAD) {
+            *static_cast<int*>(argument) = static_cast<int>(stream_unread(shim.process, socket));
+            return 0;
+        }
+        if (ours && (request == SIOCOUTQ || request == SIOCOUTQNSD)) {
+            *static_cast<int*>(argument) =
+                request == SIOCOUTQ ? static_cast<int>(stream_outstanding(shim.process, socket)) : 0;
+            return 0;
+        }
+        if (ours && request == SIOCATMARK) {
+            *static_cast<int*>(argument) = 0;
+            return 0;
+        }
+    }
+    return value_of(shim.real.ioctl(fd, request, argument));
+}
+
+ssize_t close_range(Shim& shim, unsigned first, unsigned last, int flags) {
+    constexpr int kCloexecFlag = 4;  // CLOSE_RANGE_CLOEXEC: nothing is closed now
+    if ((flags & kCloexecFlag) == 0 && !shim.in_vfork_child() && first <= last) {
+        const auto end = static_cast<unsigned>(shim.table.end());
+        for (unsigned fd = first; fd < end && fd <= last; ++fd) {
+            shim.forget(static_cast<int>(fd));
+        }
+    }
+    return value_of(shim.real.close_range(first, last, flags));
+}
+
+}  // namespace smcd::preload::calls

@@ -1,0 +1,75 @@
+// getsockopt() and setsockopt() on TCP sockets that we follow. Floor 4.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "preload/calls/calls.hpp"
+
+namespace smcd::preload::calls {
+namespace {
+
+int int_of(const void* value, socklen_t length) noexcept {
+    int number = 0;
+    if (value != nullptr && length >= sizeof(number)) {
+        std::memcpy(&number, value, sizeof(number));
+    }
+    return number;
+}
+
+void note_socket_option(Socket& socket, int name, const void* value, socklen_t length) noexcept {
+    switch (name) {
+        case SO_RCVTIMEO:
+        case SO_RCVTIMEO_NEW:
+            socket.receive_timeout_known.store(false, std::memory_order_release);
+            break;
+        case SO_SNDTIMEO:
+        case SO_SNDTIMEO_NEW:
+            socket.send_timeout_known.store(false, std::memory_order_release);
+            break;
+        case SO_RCVBUF:
+            socket.receive_buffer_wish = static_cast<std::uint32_t>(std::max(int_of(value, length), 0));
+            break;
+        case SO_RCVLOWAT:
+            socket.low_water = static_cast<std::uint32_t>(std::max(int_of(value, length), 1));
+            break;
+        case SO_LINGER:
+            if (value != nullptr && length >= sizeof(linger)) {
+                linger setting{};
+                std::memcpy(&setting, value, sizeof(setting));
+                socket.linger_reset = setting.l_onoff != 0 && setting.l_linger == 0;
+            }
+            break;
+        default:
+            break;
+    }
+}
+
+}  // namespace
+
+ssize_t set_option(
+    Shim& shim, Socket& socket, int fd, int level, int name, const void* value, socklen_t length) {
+    const ssize_t rc = value_of(shim.real.setsockopt(fd, level, name, value, length));
+    if (rc == 0 && level == SOL_SOCKET) {
+        note_socket_option(socket, name, value, length);
+    }
+    return rc;
+}
+
+ssize_t get_option(
+    Shim& shim, Socket& socket, int fd, int level, int name, void* value, socklen_t* length) {
+    const bool error_wanted = level == SOL_SOCKET && name == SO_ERROR;
+    const ssize_t rc = value_of(shim.real.getsockopt(fd, level, name, value, length));
+    if (rc != 0 || !error_wanted || !socket.accelerated() || *length < sizeof(int)) {
+        return rc;
+    }
+    if (int_of(value, *length) == 0) {
+        const int pending = take_so_error(*socket.block);
+        std::memcpy(value, &pending, sizeof(pending));
+    }
+    return rc;
+}
+
+}  // namespace smcd::preload::calls

@@ -1,0 +1,141 @@
+// poll(), select() and the epoll family. Floor 4.
+#include <cerrno>
+#include <vector>
+
+#include "preload/calls/calls.hpp"
+#include "preload/poll_wait.hpp"
+#include "smcd/base/clock.hpp"
+
+namespace smcd::preload::calls {
+namespace {
+
+/// A relative timeout as a deadline; nullptr: forever. poll_only: zero or less.
+struct Deadline {
+    std::uint64_t ns = kForever;
+    bool poll_only = false;
+
+    explicit Deadline(const timespec* timeout) noexcept {
+        if (timeout == nullptr) {
+            return;
+        }
+        const std::uint64_t rest = static_cast<std::uint64_t>(timeout->tv_sec) * kNsPerSecond +
+                                   static_cast<std::uint64_t>(timeout->tv_nsec);
+        poll_only = rest == 0;
+        constexpr std::uint64_t kFar = 1'000'000'000ULL * kNsPerSecond;
+        ns = monotonic_ns() + (rest > kFar ? kFar : rest);
+    }
+};
+
+constexpr short kIn = POLLIN;
+constexpr short kOut = POLLOUT;
+constexpr short kExcept = POLLPRI;
+
+bool is_set(int fd, const fd_set* set) noexcept {
+    return set != nullptr && FD_ISSET(fd, set);
+}
+
+std::vector<pollfd> to_array(int count, const fd_set* in, const fd_set* out, const fd_set* except) {
+    std::vector<pollfd> fds;
+    for (int fd = 0; fd < count; ++fd) {
+        const int events = (is_set(fd, in) ? kIn : 0) | (is_set(fd, out) ? kOut : 0) |
+                           (is_set(fd, except) ? kExcept : 0);
+        if (events != 0) {
+            fds.push_back({fd, static_cast<short>(events), 0});
+        }
+    }
+    return fds;
+}
+
+/// select()'s meaning of the poll bits. Returns the number of bits set, or -EBADF.
+ssize_t to_sets(std::span<const pollfd> fds, fd_set* in, fd_set* out, fd_set* except) noexcept {
+    constexpr int kReadable = POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR;
+    constexpr int kWritable = POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR;
+    ssize_t bits = 0;
+    for (const pollfd& entry : fds) {
+        if ((entry.revents & POLLNVAL) != 0) {
+            return -EBADF;
+        }
+        const auto apply = [&](fd_set* set, short wanted, int mask) {
+            if ((entry.events & wanted) == 0) {
+                return;
+            }
+            if ((entry.revents & mask) != 0) {
+                ++bits;
+            } else {
+                FD_CLR(entry.fd, set);
+            }
+        };
+        apply(in, kIn, kReadable);
+        apply(out, kOut, kWritable);
+        apply(except, kExcept, POLLPRI);
+    }
+    return bits;
+}
+
+}  // namespace
+
+ssize_t poll(Shim& shim, std::span<pollfd> fds, const timespec* timeout, const sigset_t* mask) {
+    const Deadline deadline(timeout);
+    return value_of(poll_wait(shim, fds, deadline.ns, deadline.poll_only, mask));
+}
+
+bool select_needs_us(
+    const Shim& shim, int count, const fd_set* in, const fd_set* out, const fd_set* except) noexcept {
+    const int end = count < shim.table.end() ? count : shim.table.end();
+    for (int fd = 0; fd < end; ++fd) {
+        if (shim.table.active(fd) != nullptr &&
+            (is_set(fd, in) || is_set(fd, out) || is_set(fd, except))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+ssize_t select(Shim& shim,
+               int count,
+               fd_set* in,
+               fd_set* out,
+               fd_set* except,
+               const timespec* timeout,
+               const sigset_t* mask,
+               timespec* left) {
+    std::vector<pollfd> fds = to_array(count, in, out, except);
+    const Deadline deadline(timeout);
+    const ssize_t n = value_of(poll_wait(shim, fds, deadline.ns, deadline.poll_only, mask));
+    if (left != nullptr && timeout != nullptr) {
+        const std::uint64_t now = monotonic_ns();
+        const std::uint64_t rest = now >= deadline.ns ? 0 : deadline.ns - now;
+        left->tv_sec = static_cast<time_t>(rest / kNsPerSecond);
+        left->tv_nsec = static_cast<long>(rest % kNsPerSecond);
+    }
+    return n < 0 ? n : to_sets(fds, in, out, except);
+}
+
+ssize_t epoll_ctl(Shim& shim, int epfd, int operation, int fd, epoll_event* event) {
+    Socket* socket = shim.table.socket(fd);
+    if (socket == nullptr || Shim::internal()) {
+        return value_of(shim.real.epoll_ctl(epfd, operation, fd, event));
+    }
+    EpollSet* set = shim.table.set(epfd);
+    if (set == nullptr) {
+        // A set that we did not see being made (inherited, or received): ordinary until it meets a socket of ours.
+        if (shim.table.active(fd) == nullptr) {
+            return value_of(shim.real.epoll_ctl(epfd, operation, fd, event));
+        }
+        set = shim.epoll.acquire(epfd);
+        shim.table.put_set(epfd, set);
+    }
+    return shim.epoll.control(*set, operation, fd, *socket, event);
+}
+
+ssize_t epoll_wait(Shim& shim,
+                   int epfd,
+                   std::span<epoll_event> events,
+                   const timespec* timeout,
+                   const sigset_t* mask) {
+    EpollSet* set = shim.table.set(epfd);
+    const Deadline deadline(timeout);
+    return value_of(shim.epoll.wait(*set, events, deadline.ns, deadline.poll_only, mask));
+}
+
+}  // namespace smcd::preload::calls

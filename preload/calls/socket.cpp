@@ -1,0 +1,149 @@
+// socket(), listen(), accept(), connect(). Floor 4.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <cerrno>
+
+#include "preload/calls/calls.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
+
+namespace smcd::preload::calls {
+namespace {
+
+bool is_tcp_stream(int domain, int type, int protocol) noexcept {
+    constexpr int kTypeMask = 0xF;
+    return (domain == AF_INET || domain == AF_INET6) && (type & kTypeMask) == SOCK_STREAM &&
+           (protocol == 0 || protocol == IPPROTO_TCP);
+}
+
+/// A listener that came to us by inheritance (activation, exec): found at its first accept().
+Socket* adopt_listener(Shim& shim, int fd) {
+    int value = 0;
+    socklen_t length = sizeof(value);
+    if (raw::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) != 0 || value == 0) {
+        return nullptr;
+    }
+    int domain = 0;
+    int protocol = 0;
+    length = sizeof(domain);
+    raw::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    length = sizeof(protocol);
+    raw::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length);
+    if (!is_tcp_stream(domain, SOCK_STREAM, protocol)) {
+        return nullptr;
+    }
+    Socket* socket = shim.process.acquire_socket(fd, SocketKind::listener);
+    shim.adopt(fd, socket, false);
+    if (auto beacon = shim.process.discovery().announce(fd); beacon) {
+        socket->beacon = *std::move(beacon);
+    }
+    return socket;
+}
+
+/// The connection stays on TCP for a reason found before any handshake.
+void stay_on_tcp(Shim& shim, Socket& socket, Role role, Reason reason) {
+    if (shim.process.make_connection(socket, role, Phase::tcp)) {
+        shim.process.set_phase(socket, Phase::tcp, reason);
+    }
+}
+
+bool still_connecting(ssize_t rc) noexcept {
+    return rc == -EINPROGRESS || rc == -EINTR;
+}
+
+}  // namespace
+
+void on_socket(Shim& shim, int fd, int domain, int type, int protocol) {
+    if (shim.table.known(fd)) {
+        shim.forget(fd);  // the number was closed behind our back
+    }
+    if (!is_tcp_stream(domain, type, protocol)) {
+        return;
+    }
+    Socket* socket = shim.process.acquire_socket(fd, SocketKind::candidate);
+    socket->non_blocking.store((type & SOCK_NONBLOCK) != 0, std::memory_order_relaxed);
+    shim.adopt(fd, socket, false);
+}
+
+ssize_t listen(Shim& shim, Socket& socket, int fd, int backlog) {
+    const ssize_t rc = value_of(shim.real.listen(fd, backlog));
+    if (rc != 0 || socket.kind.load(std::memory_order_acquire) != SocketKind::candidate) {
+        return rc;
+    }
+    socket.kind.store(SocketKind::listener, std::memory_order_release);
+    if (auto beacon = shim.process.discovery().announce(fd); beacon) {
+        socket.beacon = *std::move(beacon);
+    }
+    shim.process.statistics().page().listeners.fetch_add(1, std::memory_order_relaxed);
+    return rc;
+}
+
+void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking) {
+    if (shim.table.known(fd)) {
+        shim.forget(fd);
+    }
+    Socket* listener = shim.table.socket(listen_fd);
+    if (listener == nullptr) {
+        listener = adopt_listener(shim, listen_fd);
+        if (listener == nullptr) {
+            return;  // not TCP
+        }
+    }
+    Socket* socket = shim.process.acquire_socket(fd, SocketKind::connection);
+    socket->non_blocking.store(non_blocking, std::memory_order_relaxed);
+    socket->receive_buffer_wish = listener->receive_buffer_wish;
+    socket->low_water = listener->low_water;
+    const bool marked = shim.process.discovery().is_marked(fd);
+    shim.adopt(fd, socket, false);
+    if (!marked || !shim.process.ready_for_smc()) {
+        stay_on_tcp(shim, *socket, Role::server, marked ? Reason::no_resources : Reason::peer_no_smc);
+        return;
+    }
+    if (!shim.process.make_connection(*socket, Role::server, Phase::handshake)) {
+        return;
+    }
+    shim.table.put_socket(fd, socket, true);
+    handshake_start_server(shim.process, *socket);
+}
+
+ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, socklen_t length) {
+    if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
+        socket.phase() == Phase::connecting) {
+        handshake_drive(shim.process, socket);
+        return value_of(shim.real.connect(fd, address, length));
+    }
+    if (socket.kind.load(std::memory_order_acquire) != SocketKind::candidate) {
+        return value_of(shim.real.connect(fd, address, length));
+    }
+    Reason reason = shim.process.discovery().probe(address, length);
+    if (reason == Reason::none && !shim.process.ready_for_smc()) {
+        reason = Reason::no_resources;
+    }
+    if (reason == Reason::none) {
+        socket.mark = shim.process.discovery().mark(fd);
+        reason = socket.mark.set ? Reason::none : Reason::discovery_unavailable;
+    }
+    const ssize_t rc = value_of(shim.real.connect(fd, address, length));
+    if (rc != 0 && !still_connecting(rc)) {
+        if (socket.mark.set) {
+            shim.process.discovery().unmark(fd, socket.mark);
+            socket.mark = {};
+        }
+        return rc;
+    }
+    if (reason != Reason::none) {
+        stay_on_tcp(shim, socket, Role::client, reason);
+        return rc;
+    }
+    if (!shim.process.make_connection(socket, Role::client, Phase::connecting)) {
+        shim.process.discovery().unmark(fd, socket.mark);
+        return rc;
+    }
+    shim.table.put_socket(fd, &socket, true);
+    handshake_start_client(shim.process, socket);
+    return rc;
+}
+
+}  // namespace smcd::preload::calls

@@ -1,0 +1,248 @@
+#include "preload/poll_wait.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <vector>
+
+#include "preload/shim.hpp"
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/stream.hpp"
+
+namespace smcd::preload {
+namespace {
+
+constexpr std::uint64_t kSliceNs = 2 * kNsPerMs;
+constexpr PollMask kAlways = POLLERR | POLLHUP | POLLNVAL;
+
+/// The calling thread's doorbell for poll and select: taken at the first need, given back when the thread ends.
+class ThreadDoor {
+public:
+    /// -1: none to be had.
+    static int get(Process& process) noexcept {
+        if (door_ >= 0 && pid_ == raw::getpid()) {
+            return door_;
+        }
+        if (!process.ready_for_smc()) {
+            return -1;
+        }
+        auto door = process.doorbells()->acquire();
+        if (!door) {
+            return -1;
+        }
+        door_ = static_cast<int>(*door);
+        pid_ = raw::getpid();
+        process_ = &process;
+        ::pthread_once(&once_, [] { ::pthread_key_create(&key_, &ThreadDoor::give_back); });
+        ::pthread_setspecific(key_, &door_);
+        return door_;
+    }
+
+private:
+    static void give_back(void* door) noexcept {
+        auto* number = static_cast<int*>(door);
+        if (*number >= 0 && process_ != nullptr && pid_ == raw::getpid()) {
+            process_->doorbells()->release(static_cast<unsigned>(*number));
+        }
+        *number = -1;
+    }
+
+    static thread_local int door_;
+    static thread_local int pid_;
+    static Process* process_;
+    static pthread_once_t once_;
+    static pthread_key_t key_;
+};
+
+thread_local int ThreadDoor::door_ = -1;
+thread_local int ThreadDoor::pid_ = 0;
+Process* ThreadDoor::process_ = nullptr;
+pthread_once_t ThreadDoor::once_ = PTHREAD_ONCE_INIT;
+pthread_key_t ThreadDoor::key_ = 0;
+
+/// The kernel's share of the array: our sockets masked out (fd -1), one place left for the doorbell.
+class KernelArray {
+public:
+    KernelArray(const Shim& shim, std::span<const pollfd> fds) {
+        pollfd* data = inline_.data();
+        if (fds.size() + 1 > inline_.size()) {
+            heap_.resize(fds.size() + 1);
+            data = heap_.data();
+        }
+        for (std::size_t i = 0; i < fds.size(); ++i) {
+            data[i] = fds[i];
+            data[i].revents = 0;
+            if (shim.table.active(fds[i].fd) != nullptr) {
+                data[i].fd = -1;
+            } else if (fds[i].fd >= 0) {
+                any_ = true;
+            }
+        }
+        data[fds.size()] = pollfd{-1, POLLIN, 0};
+        all_ = {data, fds.size() + 1};
+    }
+    [[nodiscard]] std::span<pollfd> all() const noexcept { return all_; }
+    [[nodiscard]] pollfd& doorbell() const noexcept { return all_.back(); }
+    [[nodiscard]] bool any() const noexcept { return any_; }
+
+private:
+    std::array<pollfd, 65> inline_;
+    std::vector<pollfd> heap_;
+    std::span<pollfd> all_;
+    bool any_ = false;
+};
+
+/// Fills revents of our sockets; returns how many are ready.
+int look(const Shim& shim, std::span<pollfd> fds) noexcept {
+    int ready = 0;
+    for (pollfd& entry : fds) {
+        if (Socket* socket = shim.table.active(entry.fd); socket != nullptr) {
+            const PollMask mask = stream_poll(*socket);
+            entry.revents =
+                static_cast<short>(mask & (static_cast<PollMask>(entry.events) | kAlways));
+            ready += entry.revents != 0 ? 1 : 0;
+        }
+    }
+    return ready;
+}
+
+void arm(Shim& shim, std::span<const pollfd> fds, unsigned door) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << door;
+    for (const pollfd& entry : fds) {
+        Socket* socket = shim.table.active(entry.fd);
+        if (socket == nullptr) {
+            continue;
+        }
+        socket->block->local.doors.fetch_or(bit, std::memory_order_seq_cst);
+        shim.process.progress().ensure_watched(*socket);
+        if (socket->phase() != Phase::smc) {
+            continue;
+        }
+        Channel& channel = socket->channel;
+        static_cast<void>(shim.process.loopback()->export_doorbell(channel.remote, door));
+        if ((entry.events & POLLIN) != 0) {
+            channel.own_bells->doors_in.fetch_or(bit, std::memory_order_relaxed);
+        }
+        if ((entry.events & POLLOUT) != 0) {
+            channel.own_bells->doors_out.fetch_or(bit, std::memory_order_relaxed);
+        }
+    }
+}
+
+/// Adds the kernel's results to the caller's array; returns how many of its descriptors are ready.
+int merge(const KernelArray& kernel, std::span<pollfd> fds) noexcept {
+    int ready = 0;
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+        const pollfd& entry = kernel.all()[i];
+        if (entry.fd >= 0) {
+            fds[i].revents = entry.revents;
+            ready += entry.revents != 0 ? 1 : 0;
+        } else if (fds[i].fd < 0) {
+            fds[i].revents = 0;
+        }
+    }
+    return ready;
+}
+
+void drive(Shim& shim, std::span<const pollfd> fds) {
+    for (const pollfd& entry : fds) {
+        Socket* socket = shim.table.active(entry.fd);
+        if (socket != nullptr && socket->phase() != Phase::smc) {
+            handshake_drive(shim.process, *socket);
+        }
+    }
+}
+
+int sleep_until(Shim& shim,
+                const KernelArray& kernel,
+                std::uint64_t deadline_ns,
+                const sigset_t* mask) noexcept {
+    timespec limit{};
+    timespec* timeout = nullptr;
+    if (deadline_ns != kForever) {
+        const std::uint64_t now = monotonic_ns();
+        const std::uint64_t rest = now >= deadline_ns ? 0 : deadline_ns - now;
+        limit.tv_sec = static_cast<time_t>(rest / kNsPerSecond);
+        limit.tv_nsec = static_cast<long>(rest % kNsPerSecond);
+        timeout = &limit;
+    }
+    return shim.real.ppoll(kernel.all().data(), kernel.all().size(), timeout, mask);
+}
+
+SpinPolicy& thread_spin() noexcept {
+    static thread_local SpinPolicy policy;
+    return policy;
+}
+
+}  // namespace
+
+bool poll_needs_us(const Shim& shim, std::span<const pollfd> fds) noexcept {
+    return std::any_of(fds.begin(), fds.end(), [&](const pollfd& entry) {
+        return shim.table.active(entry.fd) != nullptr;
+    });
+}
+
+int poll_wait(Shim& shim,
+              std::span<pollfd> fds,
+              std::uint64_t deadline_ns,
+              bool poll_only,
+              const sigset_t* mask) {
+    bool expired = poll_only;
+    for (;;) {
+        // Made anew each round: a socket may have become, or ceased to be, ours.
+        const KernelArray kernel(shim, fds);
+        drive(shim, fds);
+        int ready = look(shim, fds);
+        if (ready > 0 || expired || kernel.any()) {
+            if (kernel.any()) {
+                static const timespec kNow{};
+                if (shim.real.ppoll(kernel.all().data(), fds.size(), &kNow, mask) < 0 && ready == 0) {
+                    return -1;
+                }
+            }
+            ready += merge(kernel, fds);
+            if (ready > 0 || expired) {
+                return ready;
+            }
+        }
+        const auto any = [&] { return look(shim, fds) > 0; };
+        const std::uint64_t began = monotonic_ns();
+        if (thread_spin().spin(0, any) == SpinPolicy::Outcome::hit) {
+            continue;
+        }
+        const int door = ThreadDoor::get(shim.process);
+        std::uint64_t until = deadline_ns;
+        if (door >= 0) {
+            kernel.doorbell().fd = shim.process.doorbells()->event_fd(static_cast<unsigned>(door));
+            arm(shim, fds, static_cast<unsigned>(door));
+            shim.process.doorbells()->begin_sleep(static_cast<unsigned>(door));
+        } else {
+            until = deadline_ns == kForever ? began + kSliceNs : std::min(deadline_ns, began + kSliceNs);
+        }
+        int n = 0;
+        int saved = 0;
+        if (door < 0 || !any()) {
+            n = sleep_until(shim, kernel, until, mask);
+            saved = errno;
+        }
+        if (door >= 0) {
+            shim.process.doorbells()->end_sleep(static_cast<unsigned>(door));
+            if ((kernel.doorbell().revents & POLLIN) != 0) {
+                std::uint64_t count = 0;
+                static_cast<void>(raw::read(kernel.doorbell().fd, &count, sizeof(count)));
+            }
+        }
+        thread_spin().on_slept(monotonic_ns() - began);
+        if (n < 0) {
+            errno = saved;
+            return -1;
+        }
+        expired = deadline_ns != kForever && monotonic_ns() >= deadline_ns;
+    }
+}
+
+}  // namespace smcd::preload

@@ -1,0 +1,46 @@
+// RealCalls: libc's functions behind the interposed names, resolved once. Floor 4.
+#pragma once
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <ctime>
+
+// Names without a public declaration.
+extern "C" {
+ssize_t __read_chk(int fd, void* buffer, size_t size, size_t buffer_size);
+ssize_t __recv_chk(int fd, void* buffer, size_t size, size_t buffer_size, int flags);
+ssize_t __recvfrom_chk(int fd,
+                       void* buffer,
+                       size_t size,
+                       size_t buffer_size,
+                       int flags,
+                       sockaddr* address,
+                       socklen_t* length);
+int __poll_chk(pollfd* fds, nfds_t count, int timeout_ms, size_t bytes);
+int __ppoll_chk(
+    pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask, size_t bytes);
+}
+
+namespace smcd::preload {
+
+struct RealCalls {
+#define SMCD_CALL(name, family, status, note) decltype(&::name) name = nullptr;
+#include "preload/calls.def"
+#undef SMCD_CALL
+};
+
+/// The table; resolves it at the first call (dlsym(RTLD_NEXT): other preloaded libraries stay in the chain).
+/// Thread: any; the first call happens in the library's constructor or before.
+[[nodiscard]] const RealCalls& real_calls() noexcept;
+
+}  // namespace smcd::preload

@@ -1,0 +1,119 @@
+#include "preload/shim.hpp"
+
+#include <sys/auxv.h>
+
+#include <mutex>
+#include <new>
+
+#include "smcd/base/raw_syscall.hpp"
+
+namespace smcd::preload {
+namespace {
+
+/// Storage of the one object: it is never destroyed, because calls keep coming until the very end of the process.
+alignas(Shim) std::byte storage[sizeof(Shim)];
+constinit std::atomic<Shim*> instance{nullptr};
+constinit std::atomic<bool> refused{false};
+constinit std::once_flag started;
+
+void retag_active(Socket& socket) {
+    if (Shim* self = shim(); self != nullptr) {
+        self->retag(socket, Socket::is_ours(socket.phase()));
+    }
+}
+
+void start() noexcept {
+    // Set-uid, set-gid, file capabilities: nothing of ours may have an effect.
+    if (::getauxval(AT_SECURE) != 0) {
+        refused.store(true, std::memory_order_release);
+        return;
+    }
+    try {
+        Config config = read_config();
+        if (config.disabled) {
+            refused.store(true, std::memory_order_release);
+            return;
+        }
+        instance.store(new (storage) Shim(real_calls(), std::move(config)), std::memory_order_release);
+    } catch (...) {
+        refused.store(true, std::memory_order_release);
+    }
+}
+
+}  // namespace
+
+Shim* shim() noexcept {
+    return instance.load(std::memory_order_acquire);
+}
+
+Shim* shim_or_start() noexcept {
+    Shim* self = instance.load(std::memory_order_acquire);
+    if (self != nullptr || refused.load(std::memory_order_acquire)) [[likely]] {
+        return self;
+    }
+    std::call_once(started, start);
+    return instance.load(std::memory_order_acquire);
+}
+
+Shim::Shim(const RealCalls& real_table, Config config)
+    : real(real_table),
+      process(std::move(config)),
+      epoll(real_table, process),
+      pid_(raw::getpid()) {
+    epoll.set_retag(&retag_active);
+    process.set_observer(&epoll);
+}
+
+bool Shim::in_vfork_child() const noexcept {
+    return raw::getpid() != pid_.load(std::memory_order_relaxed);
+}
+
+void Shim::after_fork_in_child() noexcept {
+    pid_.store(raw::getpid(), std::memory_order_relaxed);
+}
+
+void Shim::adopt(int fd, Socket* socket, bool active) noexcept {
+    if (!table.put_socket(fd, socket, active)) {
+        process.release_socket(*socket);
+    }
+}
+
+void Shim::retag(const Socket& socket, bool active) noexcept {
+    if (socket.references.load(std::memory_order_relaxed) == 1) {
+        if (table.socket(socket.fd) == &socket) {
+            table.put_socket(socket.fd, const_cast<Socket*>(&socket), active);
+        }
+        return;
+    }
+    for (int fd = 0; fd < table.end(); ++fd) {
+        if (table.socket(fd) == &socket) {
+            table.put_socket(fd, const_cast<Socket*>(&socket), active);
+        }
+    }
+}
+
+void Shim::forget(int fd) {
+    if (EpollSet* set = table.set(fd); set != nullptr) {
+        table.clear(fd);
+        epoll.release(*set);
+        return;
+    }
+    Socket* socket = table.socket(fd);
+    if (socket == nullptr) {
+        return;
+    }
+    table.clear(fd);
+    if (socket->references.fetch_sub(1, std::memory_order_acq_rel) > 1) {
+        // Another number still names it: the progress thread and the handshake must use that one.
+        for (int other = 0; socket->fd == fd && other < table.end(); ++other) {
+            if (table.socket(other) == socket) {
+                socket->fd = other;
+            }
+        }
+        return;
+    }
+    epoll.on_recycled(*socket);
+    process.release_socket(*socket);
+}
+
+}  // namespace smcd::preload

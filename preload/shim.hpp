@@ -1,0 +1,49 @@
+// Shim: the one object behind the interposed calls. Floor 4.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "preload/epoll_set.hpp"
+#include "preload/fd_table.hpp"
+#include "preload/real_calls.hpp"
+#include "smcd/runtime/process.hpp"
+
+namespace smcd::preload {
+
+class Shim {
+public:
+    Shim(const RealCalls& real, Config config);
+    Shim(const Shim&) = delete;
+    Shim& operator=(const Shim&) = delete;
+
+    const RealCalls& real;
+    FdTable table;
+    Process process;
+    EpollRegistry epoll;
+
+    /// Whether the calling code is a vfork child in its parent's memory: it must change nothing of ours.
+    [[nodiscard]] bool in_vfork_child() const noexcept;
+    /// Whether a call comes from our own progress thread: it goes straight to libc.
+    [[nodiscard]] static bool internal() noexcept { return Progress::on_progress_thread(); }
+
+    /// Follows a new TCP stream socket or connection under its number.
+    void adopt(int fd, Socket* socket, bool active) noexcept;
+    /// The number was closed or replaced: forgets it; the last number of a Socket ends its connection.
+    /// Called before the real close, so that our last words still find the TCP connection.
+    void forget(int fd);
+    /// Sets or clears the "active" tag of all numbers that name the socket.
+    void retag(const Socket& socket, bool active) noexcept;
+
+    void after_fork_in_child() noexcept;
+
+private:
+    std::atomic<int> pid_;
+};
+
+/// The process's Shim, or nullptr: disabled, secure execution, or start-up failed. One load once it exists.
+[[nodiscard]] Shim* shim() noexcept;
+/// Makes the Shim at the first call; the same answer as shim() afterwards.
+[[nodiscard]] Shim* shim_or_start() noexcept;
+
+}  // namespace smcd::preload

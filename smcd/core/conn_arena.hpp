@@ -1,0 +1,57 @@
+// ConnArena: hands out ConnBlocks from memory that fork() shares and that `smcu ss` can find by its name. Floor 2.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <mutex>
+
+#include "smcd/base/mapping.hpp"
+#include "smcd/base/result.hpp"
+#include "smcd/core/conn_block.hpp"
+
+namespace smcd {
+
+/// Bytes of one pre-buffer: what an application may send before the handshake's verdict.
+/// It fits into the ring of the smallest class, so that the switch to shared memory can always empty it at once.
+inline constexpr std::uint32_t kPreBufferBytes = 16384 - 32;
+
+class ConnArena {
+public:
+    ConnArena() = default;
+    ConnArena(const ConnArena&) = delete;
+    ConnArena& operator=(const ConnArena&) = delete;
+
+    /// A zeroed block with one holder and a fresh generation. ENOMEM when the limit or the memory is exhausted.
+    Result<ConnBlock*> allocate();
+    /// Gives up this process's hold; the last one frees the block.
+    /// Returns whether it was the last.
+    static bool release(ConnBlock& block) noexcept;
+
+    /// The block's pre-buffer, allocated at the first call; nullptr when there is no memory.
+    std::byte* pre_buffer(ConnBlock& block);
+    void free_pre_buffer(ConnBlock& block);
+
+    /// In the child after fork(): inherited chunks belong to the parent; new blocks come from chunks of its own.
+    void after_fork_in_child() noexcept;
+
+    void lock() { mutex_.lock(); }
+    void unlock() { mutex_.unlock(); }
+
+private:
+    static constexpr std::size_t kChunksMax = 1024;
+    static constexpr std::size_t kPreBuffersMax = 8192;
+
+    Result<void> grow();
+
+    std::mutex mutex_;
+    std::array<Mapping, kChunksMax> chunks_;
+    std::size_t chunk_count_ = 0;
+    std::size_t own_begin_ = 0; ///< chunks before it were inherited
+    std::size_t next_block_ = 0;
+    std::array<Mapping, kPreBuffersMax> pre_buffers_;
+    std::array<bool, kPreBuffersMax> pre_used_{};
+    std::size_t pre_count_ = 0;
+    std::size_t pre_begin_ = 0; ///< pre-buffers before it were inherited
+};
+
+}  // namespace smcd

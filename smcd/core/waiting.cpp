@@ -1,0 +1,126 @@
+#include "smcd/core/waiting.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+
+#include "smcd/core/rx_path.hpp"
+#include "smcd/core/tx_path.hpp"
+
+namespace smcd {
+namespace {
+
+void bump(std::atomic<std::uint64_t>& counter) noexcept {
+    counter.fetch_add(1, std::memory_order_relaxed);
+}
+
+/// The wait of both directions; `ready` looks at the cursors, `word` is the direction's futex word in our bells.
+template <typename Ready>
+WaitStatus wait_until(Channel& channel,
+                      SpinPolicy& spin,
+                      std::atomic<std::uint32_t>& word,
+                      std::uint64_t deadline_ns,
+                      Ready&& ready) noexcept {
+    WaitCounters& counters = channel.block->waits;
+    dev::Bells& bells = *channel.own_bells;
+    bells.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()) + 1, std::memory_order_relaxed);
+    const std::uint64_t start = monotonic_ns();
+    switch (spin.spin(channel.peer_bells->cpu.load(std::memory_order_relaxed), ready)) {
+        case SpinPolicy::Outcome::hit:
+            bump(counters.spin_hits);
+            return WaitStatus::ready;
+        case SpinPolicy::Outcome::miss:
+            bump(counters.spin_misses);
+            break;
+        case SpinPolicy::Outcome::skipped:
+            break;
+    }
+    for (;;) {
+        word.store(1, std::memory_order_relaxed);
+        std::atomic_thread_fence(std::memory_order_seq_cst);  // sync: bell
+        if (ready()) {
+            word.store(0, std::memory_order_relaxed);
+            return WaitStatus::ready;
+        }
+        bump(counters.sleeps);
+        const WaitStatus status = futex_wait(word, 1, deadline_ns);
+        if (ready()) {
+            spin.on_slept(monotonic_ns() - start);
+            return WaitStatus::ready;
+        }
+        if (status != WaitStatus::ready) {
+            return status;
+        }
+    }
+}
+
+}  // namespace
+
+WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
+                      std::uint32_t expected,
+                      std::uint64_t deadline_ns) noexcept {
+    timespec timeout{};
+    timespec* limit = nullptr;
+    if (deadline_ns != kForever) {
+        const std::uint64_t now = monotonic_ns();
+        if (now >= deadline_ns) {
+            return WaitStatus::timed_out;
+        }
+        timeout.tv_sec = static_cast<time_t>((deadline_ns - now) / kNsPerSecond);
+        timeout.tv_nsec = static_cast<long>((deadline_ns - now) % kNsPerSecond);
+        limit = &timeout;
+    }
+    const int saved = errno;
+    const long rc = ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, limit, nullptr, 0);
+    const int error = rc == 0 ? 0 : errno;
+    errno = saved;
+    if (error == EINTR) {
+        return WaitStatus::interrupted;
+    }
+    return error == ETIMEDOUT ? WaitStatus::timed_out : WaitStatus::ready;
+}
+
+void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept {
+    const int saved = errno;
+    ::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+    errno = saved;
+}
+
+void wake_sleepers(dev::Bells& own_bells) noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // sync: bell
+    for (std::atomic<std::uint32_t>* word : {&own_bells.futex_in, &own_bells.futex_out}) {
+        if (word->exchange(0, std::memory_order_acq_rel) != 0) {
+            futex_wake_all(*word);
+        }
+    }
+}
+
+WaitStatus wait_for_data(Channel& channel,
+                         SpinPolicy& spin,
+                         std::uint32_t at_least,
+                         std::uint64_t deadline_ns) noexcept {
+    RxPath rx(channel);
+    return wait_until(channel, spin, channel.own_bells->futex_in, deadline_ns, [&]() noexcept {
+        return rx.readable() >= at_least || rx.ended();
+    });
+}
+
+WaitStatus wait_for_space(Channel& channel,
+                          SpinPolicy& spin,
+                          std::uint32_t at_least,
+                          std::uint64_t deadline_ns) noexcept {
+    TxPath tx(channel);
+    constexpr std::uint32_t kStop = kFlagReset | kFlagTcpHangup | kFlagShutWrite;
+    return wait_until(channel, spin, channel.own_bells->futex_out, deadline_ns, [&]() noexcept {
+        const ConnBlock& block = *channel.block;
+        return tx.space() >= at_least ||
+               (block.flags.load(std::memory_order_acquire) & kStop) != 0 ||
+               (block.rx.peer_flags.load(std::memory_order_relaxed) &
+                (kPeerConnClosed | kPeerConnAbort)) != 0;
+    });
+}
+
+}  // namespace smcd

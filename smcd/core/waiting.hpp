@@ -1,0 +1,47 @@
+// Waiting of one thread on one connection: spin, arm the bell, look again, sleep on the futex. Floor 2,
+// docs/architecture.md "waiting and waking". Sets (poll, select, epoll) wait elsewhere, on doorbells.
+//
+//   sleeper (owner of the DMB)            mover (peer)
+//   bells.futex_in = 1                    publish producer (release)
+//   full fence                            full fence
+//   look at the cursor again              load bells.futex_in: 1 -> exchange 0, FUTEX_WAKE
+//   FUTEX_WAIT(futex_in, 1)
+//
+// Either the sleeper's second look sees the publication, or the mover's load sees the 1: no wake-up is lost.
+// FUTEX_WAIT has the restart class of a blocking recv(): EINTR and SA_RESTART come out as on TCP.
+#pragma once
+
+#include <cstdint>
+
+#include "smcd/core/channel.hpp"
+#include "smcd/core/spin.hpp"
+
+namespace smcd {
+
+enum class WaitStatus { ready, timed_out, interrupted };
+
+/// No deadline.
+inline constexpr std::uint64_t kForever = 0;
+
+/// Waits until at least `at_least` bytes are readable or the stream has ended. deadline_ns: monotonic, or kForever.
+WaitStatus wait_for_data(Channel& channel,
+                         SpinPolicy& spin,
+                         std::uint32_t at_least,
+                         std::uint64_t deadline_ns) noexcept;
+
+/// Waits until at least `at_least` bytes of send space are free, or sending fails at once.
+WaitStatus wait_for_space(Channel& channel,
+                          SpinPolicy& spin,
+                          std::uint32_t at_least,
+                          std::uint64_t deadline_ns) noexcept;
+
+/// Wakes every thread of this family that sleeps in one of the two functions above.
+void wake_sleepers(dev::Bells& own_bells) noexcept;
+
+/// FUTEX_WAIT on a shared word until it differs from `expected`; EINTR gives interrupted.
+WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
+                      std::uint32_t expected,
+                      std::uint64_t deadline_ns) noexcept;
+void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
+
+}  // namespace smcd

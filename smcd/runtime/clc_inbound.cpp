@@ -1,0 +1,44 @@
+#include "smcd/runtime/clc_inbound.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "smcd/base/check.hpp"
+#include "smcd/base/raw_syscall.hpp"
+
+namespace smcd {
+
+void peek_inbound(int fd, InboundView& view) noexcept {
+    ssize_t n = 0;
+    do {
+        n = raw::recvfrom(
+            fd, view.bytes.data(), view.bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
+    } while (n < 0 && errno == EINTR);
+    view.count = n > 0 ? static_cast<std::size_t>(n) : 0;
+    view.ended = n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+void take_inbound(int fd, std::size_t n) noexcept {
+    std::array<std::byte, clc::kMessageBytesMax> sink;
+    SMCD_CHECK_LE(n, sink.size());
+    while (n > 0) {
+        const ssize_t taken = raw::recvfrom(fd, sink.data(), n, MSG_DONTWAIT, nullptr, nullptr);
+        if (taken <= 0 && errno != EINTR) {
+            return;  // cannot happen behind a successful peek, except when the application reads beside us
+        }
+        n -= taken > 0 ? static_cast<std::size_t>(taken) : 0;
+    }
+}
+
+bool write_outbound(int fd, std::span<const std::byte> message) noexcept {
+    // A fresh connection's send buffer is empty and holds at least 2 KiB (SOCK_MIN_SNDBUF): one call takes it all.
+    ssize_t n = 0;
+    do {
+        n = raw::sendto(
+            fd, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
+    } while (n < 0 && errno == EINTR);
+    return n == static_cast<ssize_t>(message.size());
+}
+
+}  // namespace smcd

@@ -1,0 +1,27 @@
+// Looking at the inbound TCP stream without taking more than CLC's own bytes. Floor 3.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+
+#include "clc/constants.hpp"
+
+namespace smcd {
+
+/// What stands first in a socket's receive queue.
+struct InboundView {
+    std::array<std::byte, clc::kMessageBytesMax> bytes;
+    std::size_t count = 0;
+    bool ended = false; ///< end of file or error behind `count` bytes
+    [[nodiscard]] std::span<const std::byte> span() const noexcept { return {bytes.data(), count}; }
+};
+
+/// Peeks; consumes nothing, never blocks.
+void peek_inbound(int fd, InboundView& view) noexcept;
+/// Takes exactly n bytes that peek_inbound() has shown.
+void take_inbound(int fd, std::size_t n) noexcept;
+/// Writes one CLC message. false: it did not fit at once or the connection is broken; nothing was written then.
+[[nodiscard]] bool write_outbound(int fd, std::span<const std::byte> message) noexcept;
+
+}  // namespace smcd

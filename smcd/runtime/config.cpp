@@ -1,0 +1,100 @@
+#include "smcd/runtime/config.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <array>
+#include <string_view>
+
+#include "smcd/base/ids.hpp"
+#include "smcd/base/log.hpp"
+
+namespace smcd {
+namespace {
+
+constexpr std::uint8_t kSizeClassMax = 6;
+
+struct Profile {
+    std::string_view name;
+    std::uint32_t spin_max_ns;
+};
+
+constexpr std::array<Profile, 4> kProfiles{{
+    {"balanced", 30'000},
+    {"latency", 200'000},
+    {"efficient", 0},
+    {"throughput", 15'000},
+}};
+
+const char* environment(const char* name, const char* alias = nullptr) noexcept {
+    const char* value = std::getenv(name);
+    return value == nullptr && alias != nullptr ? std::getenv(alias) : value;
+}
+
+void read_profile(Config& config) {
+    const char* value = environment("SMCD_PROFILE");
+    if (value == nullptr) {
+        return;
+    }
+    for (const Profile& profile : kProfiles) {
+        if (profile.name == value) {
+            config.profile = value;
+            config.spin_max_ns = profile.spin_max_ns;
+            return;
+        }
+    }
+    SMCD_LOG(error, "unknown profile '%s', using balanced", value);
+}
+
+}  // namespace
+
+std::uint64_t parse_size(const char* text) noexcept {
+    char* end = nullptr;
+    const std::uint64_t number = std::strtoull(text, &end, 10);
+    if (end == text) {
+        return 0;
+    }
+    switch (*end) {
+        case '\0':
+            return number;
+        case 'k':
+        case 'K':
+            return number << 10U;
+        case 'm':
+        case 'M':
+            return number << 20U;
+        default:
+            return 0;
+    }
+}
+
+std::uint8_t size_class_for(std::uint64_t bytes) noexcept {
+    std::uint8_t size_class = 0;
+    while (size_class < kSizeClassMax && dmb_size_bytes(SizeClass(size_class)) < bytes) {
+        ++size_class;
+    }
+    return size_class;
+}
+
+Config read_config() {
+    Config config;
+    const char* disabled = environment("SMCD_DISABLE");
+    config.disabled = disabled != nullptr && *disabled != '\0' && *disabled != '0';
+    read_profile(config);
+    if (const char* size = environment("SMCD_RCVBUF", "SMC_RCVBUF"); size != nullptr) {
+        const std::uint64_t bytes = parse_size(size);
+        if (bytes == 0) {
+            SMCD_LOG(error, "SMCD_RCVBUF '%s' is not a size", size);
+        } else {
+            config.size_class = size_class_for(bytes);
+        }
+    }
+    if (const char* file = environment("SMCD_STATS_FILE"); file != nullptr) {
+        config.stats_file = file;
+    }
+    if (const char* ueid = environment("SMCD_UEID"); ueid != nullptr) {
+        config.ueid = ueid;
+    }
+    return config;
+}
+
+}  // namespace smcd

@@ -1,0 +1,27 @@
+// Config: the settings of one process, read once from its environment. Floor 3, docs/configuration.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace smcd {
+
+struct Config {
+    bool disabled = false;             ///< SMCD_DISABLE=1
+    std::uint32_t spin_max_ns = 30'000; ///< from SMCD_PROFILE
+    std::uint8_t size_class = 4;       ///< default DMB: 256 KiB; SMCD_RCVBUF (alias SMC_RCVBUF)
+    std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
+    std::string ueid;                  ///< SMCD_UEID; empty: the built-in default
+    std::string profile = "balanced";
+};
+
+/// Reads the environment; values that make no sense keep the default and are reported once to the log.
+[[nodiscard]] Config read_config();
+
+/// "64k", "1M", "65536" -> bytes; 0 when it is not a size.
+[[nodiscard]] std::uint64_t parse_size(const char* text) noexcept;
+
+/// Smallest class whose DMB has at least that many bytes, at most class 6 (the kernel's cap).
+[[nodiscard]] std::uint8_t size_class_for(std::uint64_t bytes) noexcept;
+
+}  // namespace smcd

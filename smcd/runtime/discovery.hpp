@@ -1,0 +1,47 @@
+// Discovery: finding out, before a byte is sent, whether the other end of a TCP connection speaks SMC. Floor 3.
+//
+// A Proposal sent to a program that does not expect it corrupts that program's protocol; a server that waits for a Proposal
+// that never comes stalls every protocol in which the server speaks first. So both directions need knowledge, not a guess.
+#pragma once
+
+#include <sys/socket.h>
+
+#include "smcd/base/reason.hpp"
+#include "smcd/base/result.hpp"
+#include "smcd/base/unique_fd.hpp"
+
+namespace smcd {
+
+/// What mark() changed on a socket; unmark() puts it back.
+struct DiscoveryMark {
+    bool set = false;
+    int tos = -1;    ///< the application's IP_TOS; -1: not an IPv4 capable socket
+    int tclass = -1; ///< the application's IPV6_TCLASS; -1: not an IPv6 socket
+};
+
+class Discovery {
+public:
+    Discovery() = default;
+    Discovery(const Discovery&) = delete;
+    Discovery& operator=(const Discovery&) = delete;
+    virtual ~Discovery() = default;
+
+    /// Client, before connect(): Reason::none if the listener at `address` speaks SMC, else why not.
+    [[nodiscard]] virtual Reason probe(const sockaddr* address, socklen_t length) = 0;
+    /// Client, before connect(): makes this connection recognisable to the server. Not set: impossible.
+    [[nodiscard]] virtual DiscoveryMark mark(int fd) = 0;
+    /// Client, once established (or failed): restores what mark() changed.
+    virtual void unmark(int fd, const DiscoveryMark& mark) = 0;
+    /// Client, once established: Reason::none if the other end is the very socket that probe() spoke of.
+    [[nodiscard]] virtual Reason confirm(int fd) = 0;
+
+    /// Server, after listen(): makes the listener discoverable; the returned descriptor keeps it so.
+    [[nodiscard]] virtual Result<UniqueFd> announce(int listen_fd) = 0;
+    /// Server, after accept(): whether the client marked the connection, so that a Proposal will come.
+    [[nodiscard]] virtual bool is_marked(int accepted_fd) = 0;
+
+    virtual void before_fork() = 0;
+    virtual void after_fork(bool in_child) = 0;
+};
+
+}  // namespace smcd

@@ -1,0 +1,62 @@
+// The switch to shared memory: both DMBs are there, the verdict is SMC. Floor 3.
+#include <sys/socket.h>
+
+#include "smcd/core/direction_lock.hpp"
+#include "smcd/runtime/handshake_roles.hpp"
+#include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
+
+namespace smcd {
+
+SizeClass wanted_size_class(const Process& process, const Socket& socket) {
+    const std::uint8_t configured = process.config().size_class;
+    if (socket.receive_buffer_wish == 0) {
+        return SizeClass(configured);
+    }
+    return SizeClass(size_class_for(socket.receive_buffer_wish));
+}
+
+void prepare_channel(Process& process,
+                     Socket& socket,
+                     const dev::Dmb& own,
+                     const dev::RemoteDmb& remote) {
+    ConnBlock& block = *socket.block;
+    Channel& channel = socket.channel;
+    channel.block = &block;
+    channel.device = process.loopback();
+    channel.dmb = own;
+    channel.remote = remote;
+    channel.own = view_dmb(own.memory);
+    channel.peer = view_dmb(remote.memory);
+    channel.own_bells = own.bells;
+    channel.peer_bells = remote.bells;
+    block.local_token = own.token.value();
+    block.remote_token = remote.token.value();
+    block.size_class_local = own.size_class.value();
+    block.size_class_remote = remote.size_class.value();
+    block.device_chid = process.loopback()->fabric_id().value();
+    open_channel(channel);
+}
+
+void establish(Process& process,
+               Socket& socket,
+               const dev::Dmb& /*own*/,
+               const dev::RemoteDmb& /*remote*/) {
+    ConnBlock& block = *socket.block;
+    {
+        // Application threads append to the pre-buffer under this lock: none comes between flush and switch.
+        const DirectionGuard guard(block.tx.lock);
+        const std::uint32_t wants_shutdown = block.flags.fetch_and(~kFlagShutWrite) & kFlagShutWrite;
+        static_cast<void>(flush_to_ring(process, socket));
+        block.phase.store(Phase::smc, std::memory_order_release);
+        if (wants_shutdown != 0) {
+            block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
+            TxPath(socket.channel).send_state(kPeerDoneWriting);
+        }
+    }
+    process.set_phase(socket, Phase::smc, Reason::none);
+    process.progress().watch(socket);
+}
+
+}  // namespace smcd

@@ -1,0 +1,157 @@
+#include "smcd/runtime/handshake.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
+#include "smcd/runtime/clc_inbound.hpp"
+#include "smcd/runtime/handshake_roles.hpp"
+#include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
+
+namespace smcd {
+namespace {
+
+/// A connection that never began a handshake: straight to TCP.
+void leave_to_tcp(Process& process, Socket& socket, Reason reason) {
+    process.set_phase(socket, Phase::tcp, reason);
+}
+
+bool is_established(int fd) noexcept {
+    sockaddr_storage address{};
+    socklen_t length = sizeof(address);
+    return raw::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
+}
+
+bool connect_failed(int fd) noexcept {
+    pollfd state{fd, POLLOUT, 0};
+    return raw::poll(&state, 1, 0) > 0;
+}
+
+/// Phase::connecting: the TCP handshake may be over by now.
+void drive_connecting(Process& process, Socket& socket) {
+    if (!is_established(socket.fd)) {
+        if (connect_failed(socket.fd)) {
+            process.discovery().unmark(socket.fd, socket.mark);
+            leave_to_tcp(process, socket, Reason::peer_gone);
+        }
+        return;
+    }
+    process.discovery().unmark(socket.fd, socket.mark);
+    if (const Reason reason = process.discovery().confirm(socket.fd); reason != Reason::none) {
+        leave_to_tcp(process, socket, reason);
+        return;
+    }
+    if (const Reason reason = client_propose(process, socket); reason != Reason::none) {
+        leave_to_tcp(process, socket, reason);
+        return;
+    }
+    process.set_phase(socket, Phase::handshake, Reason::none);
+}
+
+/// Phase::handshake: feeds what has arrived to the machine until it wants more.
+void drive_handshake(Process& process, Socket& socket) {
+    InboundView view;
+    while (socket.phase() == Phase::handshake) {
+        peek_inbound(socket.fd, view);
+        if (view.count == 0 && !view.ended) {
+            return;
+        }
+        const bool advanced = socket.block->role == Role::client
+                                  ? client_step(process, socket, view)
+                                  : server_step(process, socket, view);
+        if (!advanced) {
+            return;
+        }
+    }
+}
+
+}  // namespace
+
+void HandshakeStateDeleter::operator()(HandshakeState* state) const noexcept {
+    delete state;
+}
+
+void handshake_start_client(Process& process, Socket& socket) {
+    socket.handshake.reset(new HandshakeState());
+    socket.handshake->machine.emplace<clc::ClientHandshake>();
+    if (!process.progress().watch(socket)) {
+        process.discovery().unmark(socket.fd, socket.mark);
+        leave_to_tcp(process, socket, Reason::no_resources);
+        return;
+    }
+    process.set_phase(socket, Phase::connecting, Reason::none);
+    handshake_drive(process, socket);
+}
+
+void handshake_start_server(Process& process, Socket& socket) {
+    socket.handshake.reset(new HandshakeState());
+    socket.handshake->machine.emplace<clc::ServerHandshake>();
+    if (!process.progress().watch(socket)) {
+        socket.handshake->expects_proposal = true;
+        settle_begin(process, socket, Reason::no_resources, true);
+    }
+}
+
+void handshake_drive(Process& process, Socket& socket) {
+    const Phase phase = socket.phase();
+    if (!Socket::is_ours(phase) || phase == Phase::smc || socket.handshake == nullptr) {
+        return;
+    }
+    const int saved = errno;
+    const DirectionGuard guard(socket.block->handshake_lock);
+    if (guard.nested()) {
+        return;  // we interrupted ourselves; the interrupted drive goes on
+    }
+    if (socket.phase() == Phase::connecting) {
+        drive_connecting(process, socket);
+    }
+    if (socket.phase() == Phase::handshake) {
+        drive_handshake(process, socket);
+    }
+    if (socket.phase() == Phase::settling) {
+        settle_step(process, socket);
+    }
+    errno = saved;
+}
+
+bool handshake_give_up(Process& process, Socket& socket, Reason reason) {
+    const DirectionGuard guard(socket.block->handshake_lock);
+    if (guard.nested() || socket.phase() != Phase::handshake) {
+        return socket.phase() != Phase::handshake;
+    }
+    return socket.block->role == Role::client ? client_give_up(process, socket, reason)
+                                              : server_give_up(process, socket, reason);
+}
+
+void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t /*now_ns*/) {
+    handshake_drive(process, socket);
+    if (socket.phase() == Phase::handshake) {
+        handshake_give_up(process, socket, Reason::timed_out);
+    }
+}
+
+void handshake_finish_for_close(Process& process, Socket& socket, std::uint64_t limit_ns) {
+    handshake_drive(process, socket);
+    const std::uint64_t end = monotonic_ns() + limit_ns;
+    const bool bytes_wait = !pre_buffer_empty(socket);
+    if (socket.phase() == Phase::handshake && handshake_give_up(process, socket, Reason::closed_early)) {
+        handshake_drive(process, socket);
+    }
+    // A server that has sent Accept: only the client can end the handshake, and it does so without its application.
+    while (bytes_wait && !pre_buffer_empty(socket) && monotonic_ns() < end) {
+        const bool inbound = socket.phase() == Phase::handshake;
+        pollfd wait{socket.fd, static_cast<short>(inbound ? POLLIN : POLLOUT), 0};
+        raw::poll(&wait, 1, 10);
+        handshake_drive(process, socket);
+        if (socket.phase() == Phase::smc || socket.phase() == Phase::tcp) {
+            return;
+        }
+    }
+}
+
+}  // namespace smcd

@@ -1,0 +1,34 @@
+// The handshake driver: sockets, devices and deadlines around the pure machines of clc/. Floor 3.
+//
+// It runs beside the application: connect() and accept() never wait for the peer's program. Whoever comes first advances
+// it, an application thread in a call on the socket or the progress thread; none of the steps blocks. docs/architecture.md.
+#pragma once
+
+#include "smcd/base/reason.hpp"
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+/// Client: the TCP connection is established (or under way: Phase::connecting) and probe() said yes.
+void handshake_start_client(Process& process, Socket& socket);
+/// Server: a marked connection was accepted; the Proposal is waited for.
+void handshake_start_server(Process& process, Socket& socket);
+
+/// Advances as far as possible without waiting. Any thread.
+void handshake_drive(Process& process, Socket& socket);
+
+/// Ends the attempt where that is possible without losing a byte (a server that has sent Accept must go on waiting).
+/// Returns whether the verdict is reached.
+bool handshake_give_up(Process& process, Socket& socket, Reason reason);
+
+/// The patience of the socket has run out; called by the progress thread.
+void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t now_ns);
+
+/// Appends application bytes to the pre-buffer. Returns the number taken (0: full).
+std::size_t pre_buffer_append(Process& process, Socket& socket, std::span<const iovec> buffers, std::size_t skip);
+[[nodiscard]] std::size_t pre_buffer_room(Socket& socket);
+
+/// Before close() or exit: brings waiting bytes on their way, for a server that waits for Confirm within limit_ns.
+void handshake_finish_for_close(Process& process, Socket& socket, std::uint64_t limit_ns);
+
+}  // namespace smcd

@@ -1,0 +1,102 @@
+// The client: Proposal, then Accept or Decline, then Confirm. Floor 3.
+#include "smcd/runtime/handshake_roles.hpp"
+#include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
+
+namespace smcd {
+namespace {
+
+clc::ClientHandshake& machine(Socket& socket) {
+    return std::get<clc::ClientHandshake>(socket.handshake->machine);
+}
+
+/// Says Decline and goes to TCP; the server's answer may still be under way unless it has come.
+void decline(Process& process, Socket& socket, Reason reason, bool may_swallow) {
+    const clc::Message message = machine(socket).decline(reason);
+    static_cast<void>(write_outbound(socket.fd, message.span()));
+    settle_begin(process, socket, reason, may_swallow);
+}
+
+/// Accept is here: both DMBs must be usable before Confirm goes out.
+void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer) {
+    dev::LoopbackDevice& device = *process.loopback();
+    auto remote = device.attach_dmb(peer.group, peer.token);
+    if (!remote || remote->size_class != peer.size_class) {
+        if (remote) {
+            static_cast<void>(device.detach_dmb(peer.token));
+        }
+        decline(process, socket, Reason::out_of_memory, false);
+        return;
+    }
+    auto group = device.link_group_id();
+    auto own = device.register_dmb({peer.gid, peer.group, wanted_size_class(process, socket)});
+    if (!group || !own) {
+        static_cast<void>(device.detach_dmb(peer.token));
+        decline(process, socket, Reason::out_of_memory, false);
+        return;
+    }
+    // The server may write as soon as it has read Confirm: our side must be open before.
+    prepare_channel(process, socket, *own, *remote);
+    const clc::Message message =
+        machine(socket).confirm({own->token, own->size_class, *group, device.gid(), false});
+    if (!write_outbound(socket.fd, message.span())) {
+        static_cast<void>(device.unregister_dmb(own->token));
+        static_cast<void>(device.detach_dmb(peer.token));
+        settle_begin(process, socket, Reason::peer_gone, false);
+        return;
+    }
+    establish(process, socket, *own, *remote);
+}
+
+}  // namespace
+
+Reason client_propose(Process& process, Socket& socket) {
+    dev::LoopbackDevice& device = *process.loopback();
+    const auto group = device.link_group_id();
+    if (!group) {
+        return Reason::no_resources;
+    }
+    process.progress().watch_device();
+    const clc::Message message =
+        machine(socket).start({DmbToken(), SizeClass(), *group, device.gid(), false});
+    return write_outbound(socket.fd, message.span()) ? Reason::none : Reason::peer_gone;
+}
+
+bool client_step(Process& process, Socket& socket, const InboundView& view) {
+    if (view.count == 0) {
+        settle_begin(process, socket, Reason::peer_gone, false);
+        return true;
+    }
+    const clc::Step step = machine(socket).feed(view.span());
+    take_inbound(socket.fd, step.consumed);
+    switch (step.event) {
+        case clc::Event::need_more:
+            if (view.ended) {
+                settle_begin(process, socket, Reason::peer_gone, false);
+            }
+            return view.ended;
+        case clc::Event::accepted:
+            on_accept(process, socket, step.peer);
+            return true;
+        case clc::Event::declined:
+            socket.block->peer_reason.store(step.diagnosis, std::memory_order_relaxed);
+            settle_begin(process, socket, Reason::peer_declined, false);
+            return true;
+        case clc::Event::not_clc:
+        case clc::Event::malformed:
+        case clc::Event::proposed:
+        case clc::Event::confirmed:
+            // The server's application spoke before its handshake: these bytes are the application's.
+            settle_begin(process, socket, Reason::peer_sent_data, false);
+            return true;
+    }
+    return false;
+}
+
+bool client_give_up(Process& process, Socket& socket, Reason reason) {
+    decline(process, socket, reason, true);
+    return true;
+}
+
+}  // namespace smcd

@@ -1,0 +1,30 @@
+// The two roles of the handshake driver; called by handshake.cpp under the handshake lock. Floor 3.
+#pragma once
+
+#include "smcd/base/reason.hpp"
+#include "smcd/runtime/clc_inbound.hpp"
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+class Process;
+
+/// Sends the Proposal. Reason::none, or why nothing was sent.
+[[nodiscard]] Reason client_propose(Process& process, Socket& socket);
+/// Feeds the view to the machine; whether something was consumed or the phase changed.
+[[nodiscard]] bool client_step(Process& process, Socket& socket, const InboundView& view);
+/// Declines and settles on TCP. Always possible before Confirm: true.
+bool client_give_up(Process& process, Socket& socket, Reason reason);
+
+[[nodiscard]] bool server_step(Process& process, Socket& socket, const InboundView& view);
+/// Settles on TCP; false once Accept is out.
+bool server_give_up(Process& process, Socket& socket, Reason reason);
+
+/// Size class of the DMB that this socket receives into.
+[[nodiscard]] SizeClass wanted_size_class(const Process& process, const Socket& socket);
+/// Fills the channel from both DMBs, flushes the pre-buffer into the ring and goes to Phase::smc.
+void establish(Process& process, Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
+/// Writes to the block what `smcu ss` shows of the two DMBs.
+void prepare_channel(Process& process, Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
+
+}  // namespace smcd

@@ -1,0 +1,116 @@
+// The server: Proposal, Accept or Decline, then Confirm or Decline. Floor 3.
+#include "smcd/runtime/handshake_roles.hpp"
+#include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
+
+namespace smcd {
+namespace {
+
+clc::ServerHandshake& machine(Socket& socket) {
+    return std::get<clc::ServerHandshake>(socket.handshake->machine);
+}
+
+void drop_dmb(Process& process, Socket& socket) {
+    dev::Dmb& dmb = socket.handshake->dmb;
+    if (dmb.token != DmbToken()) {
+        static_cast<void>(process.loopback()->unregister_dmb(dmb.token));
+        dmb = {};
+    }
+}
+
+void to_tcp(Process& process, Socket& socket, Reason reason) {
+    drop_dmb(process, socket);
+    settle_begin(process, socket, reason, false);
+}
+
+void decline(Process& process, Socket& socket, Reason reason) {
+    const clc::Message message = machine(socket).decline(reason);
+    static_cast<void>(write_outbound(socket.fd, message.span()));
+    to_tcp(process, socket, reason);
+}
+
+void on_proposal(Process& process, Socket& socket, const clc::DmbInfo& peer) {
+    dev::LoopbackDevice& device = *process.loopback();
+    const auto group = device.link_group_id();
+    if (!group || !device.query_remote_gid(peer.gid)) {
+        decline(process, socket, Reason::not_local);
+        return;
+    }
+    process.progress().watch_device();
+    auto own = device.register_dmb({peer.gid, peer.group, wanted_size_class(process, socket)});
+    if (!own) {
+        decline(process, socket, Reason::out_of_memory);
+        return;
+    }
+    HandshakeState& state = *socket.handshake;
+    state.dmb = *own;
+    const clc::Message message =
+        machine(socket).accept({own->token, own->size_class, *group, device.gid(), false});
+    if (!write_outbound(socket.fd, message.span())) {
+        to_tcp(process, socket, Reason::peer_gone);
+        return;
+    }
+    state.answered = true;
+}
+
+void on_confirm(Process& process, Socket& socket, const clc::DmbInfo& peer) {
+    dev::LoopbackDevice& device = *process.loopback();
+    auto remote = device.attach_dmb(peer.group, peer.token);
+    if (!remote || remote->size_class != peer.size_class) {
+        // The client is live already; there is no way back to TCP from here.
+        drop_dmb(process, socket);
+        mark_reset(*socket.block, ECONNRESET);
+        settle_begin(process, socket, Reason::out_of_memory, false);
+        return;
+    }
+    const dev::Dmb own = socket.handshake->dmb;
+    prepare_channel(process, socket, own, *remote);
+    establish(process, socket, own, *remote);
+}
+
+}  // namespace
+
+bool server_step(Process& process, Socket& socket, const InboundView& view) {
+    if (view.count == 0) {
+        to_tcp(process, socket, Reason::peer_gone);
+        return true;
+    }
+    const clc::Step step = machine(socket).feed(view.span());
+    take_inbound(socket.fd, step.consumed);
+    switch (step.event) {
+        case clc::Event::need_more:
+            if (view.ended) {
+                to_tcp(process, socket, Reason::peer_gone);
+            }
+            return view.ended;
+        case clc::Event::proposed:
+            on_proposal(process, socket, step.peer);
+            return true;
+        case clc::Event::confirmed:
+            on_confirm(process, socket, step.peer);
+            return true;
+        case clc::Event::declined:
+            socket.block->peer_reason.store(step.diagnosis, std::memory_order_relaxed);
+            to_tcp(process, socket, Reason::peer_declined);
+            return true;
+        case clc::Event::not_clc:
+        case clc::Event::malformed:
+        case clc::Event::accepted:
+            to_tcp(process, socket, Reason::peer_sent_data);
+            return true;
+    }
+    return false;
+}
+
+bool server_give_up(Process& process, Socket& socket, Reason reason) {
+    HandshakeState& state = *socket.handshake;
+    if (state.answered) {
+        return false;
+    }
+    state.expects_proposal = true;
+    settle_begin(process, socket, reason, true);
+    return true;
+}
+
+}  // namespace smcd

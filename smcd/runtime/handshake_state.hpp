@@ -1,0 +1,21 @@
+// HandshakeState: the pure machine of one handshake and what the driver remembers beside it. Floor 3.
+#pragma once
+
+#include <variant>
+
+#include "clc/handshake.hpp"
+#include "devices/api/dmb.hpp"
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+struct HandshakeState {
+    std::variant<std::monostate, clc::ClientHandshake, clc::ServerHandshake> machine;
+    dev::Dmb dmb;             ///< registered for this connection; token 0: not yet
+    bool deadline_armed = false;
+    bool answered = false;    ///< server: Accept is out, only the client can end the handshake now
+    bool expects_proposal = false; ///< settling server: the client's Proposal may still come
+    std::uint64_t fragment_since_ns = 0; ///< settling: since when a beginning of a CLC message stands inbound
+};
+
+}  // namespace smcd

@@ -1,0 +1,82 @@
+#include "smcd/runtime/pending.hpp"
+
+#include <poll.h>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/process.hpp"
+
+namespace smcd {
+namespace {
+
+constexpr std::uint64_t kDriveSpinNs = 40'000;
+
+}  // namespace
+
+bool pre_buffer_empty(const Socket& socket) noexcept {
+    const ConnBlock& block = *socket.block;
+    return block.pre_begin.load(std::memory_order_acquire) ==
+           block.pre_end.load(std::memory_order_acquire);
+}
+
+bool may_receive_from_tcp(const Socket& socket) noexcept {
+    const ConnBlock& block = *socket.block;
+    return block.phase.load(std::memory_order_acquire) == Phase::settling &&
+           (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0;
+}
+
+PollMask pending_poll(Socket& socket) noexcept {
+    const Phase phase = socket.phase();
+    const std::uint32_t flags = socket.block->flags.load(std::memory_order_acquire);
+    PollMask mask = 0;
+    if (phase == Phase::connecting) {
+        return 0;
+    }
+    if (phase == Phase::settling && may_receive_from_tcp(socket)) {
+        pollfd tcp{socket.fd, POLLIN | POLLRDHUP, 0};
+        if (raw::poll(&tcp, 1, 0) > 0) {
+            mask |= static_cast<PollMask>(tcp.revents);
+        }
+    }
+    if ((flags & kFlagShutRead) != 0) {
+        mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+    }
+    if ((flags & kFlagShutWrite) != 0 || pre_buffer_room(socket) >= kPreBufferBytes / 4) {
+        mask |= POLLOUT | POLLWRNORM;
+    }
+    return mask;
+}
+
+WaitStatus wait_for_phase(Process& process,
+                          Socket& socket,
+                          Phase phase,
+                          std::uint64_t deadline_ns) {
+    ConnBlock& block = *socket.block;
+    const std::size_t room = pre_buffer_room(socket);
+    const auto changed = [&]() noexcept {
+        return socket.phase() != phase || pre_buffer_room(socket) != room ||
+               may_receive_from_tcp(socket) ||
+               (block.flags.load(std::memory_order_acquire) & kFlagShutRead) != 0;
+    };
+    const std::uint64_t spin_end = monotonic_ns() + (spin_limits().max_ns == 0 ? 0 : kDriveSpinNs);
+    while (monotonic_ns() < spin_end) {
+        handshake_drive(process, socket);
+        if (changed()) {
+            return WaitStatus::ready;
+        }
+    }
+    process.progress().ensure_watched(socket);
+    const std::uint32_t sequence = block.local.sequence.load(std::memory_order_acquire);
+    block.local.sleepers.fetch_add(1, std::memory_order_seq_cst);
+    // sync: local-bell. Our registration precedes this look; wake_local() changes the sequence before it counts sleepers.
+    handshake_drive(process, socket);
+    WaitStatus status = WaitStatus::ready;
+    if (!changed()) {
+        status = futex_wait(block.local.sequence, sequence, deadline_ns);
+    }
+    block.local.sleepers.fetch_sub(1, std::memory_order_relaxed);
+    return changed() ? WaitStatus::ready : status;
+}
+
+}  // namespace smcd

@@ -1,0 +1,20 @@
+// What a connection looks like to the application while its handshake is under way or settling. Floor 3.
+#pragma once
+
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+[[nodiscard]] bool pre_buffer_empty(const Socket& socket) noexcept;
+
+/// Settling, and nothing of CLC can stand first in the inbound stream any more: reads may go to TCP.
+[[nodiscard]] bool may_receive_from_tcp(const Socket& socket) noexcept;
+
+/// poll() mask of the phases connecting, handshake and settling.
+[[nodiscard]] PollMask pending_poll(Socket& socket) noexcept;
+
+/// Waits until the phase differs or a local event happens (room in the pre-buffer, shutdown). Spins for a moment, advancing
+/// the handshake itself; then sleeps while the progress thread does.
+WaitStatus wait_for_phase(Process& process, Socket& socket, Phase phase, std::uint64_t deadline_ns);
+
+}  // namespace smcd

@@ -1,0 +1,114 @@
+// The pre-buffer: application bytes that wait for the handshake's verdict. Floor 3.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
+
+namespace smcd {
+namespace {
+
+/// How long application bytes wait for an answer before the attempt is given up. A server that awaits a marked client's
+/// Proposal is more patient: the Proposal was sent before the server's accept() returned.
+constexpr std::uint64_t kClientPatienceNs = 50 * kNsPerMs;
+constexpr std::uint64_t kServerPatienceNs = 200 * kNsPerMs;
+
+}  // namespace
+
+std::size_t pre_buffer_room(Socket& socket) {
+    const ConnBlock& block = *socket.block;
+    return kPreBufferBytes - block.pre_end.load(std::memory_order_acquire);
+}
+
+std::size_t pre_buffer_append(Process& process,
+                              Socket& socket,
+                              std::span<const iovec> buffers,
+                              std::size_t skip) {
+    ConnBlock& block = *socket.block;
+    const DirectionGuard guard(block.tx.lock);
+    const Phase phase = socket.phase();
+    if (!Socket::is_ours(phase) || phase == Phase::smc) {
+        return 0;  // the verdict fell while we took the lock
+    }
+    std::byte* memory = process.arena().pre_buffer(block);
+    if (memory == nullptr) {
+        return 0;
+    }
+    std::uint32_t end = block.pre_end.load(std::memory_order_relaxed);
+    std::size_t taken = 0;
+    for (const iovec& buffer : buffers) {
+        if (skip >= buffer.iov_len) {
+            skip -= buffer.iov_len;
+            continue;
+        }
+        const std::size_t n = std::min<std::size_t>(buffer.iov_len - skip, kPreBufferBytes - end);
+        std::memcpy(memory + end, static_cast<const char*>(buffer.iov_base) + skip, n);
+        end += static_cast<std::uint32_t>(n);
+        taken += n;
+        skip = 0;
+    }
+    block.pre_end.store(end, std::memory_order_release);
+    HandshakeState* state = socket.handshake.get();
+    if (taken > 0 && state != nullptr && !state->deadline_armed) {
+        state->deadline_armed = true;
+        const std::uint64_t patience =
+            block.role == Role::client ? kClientPatienceNs : kServerPatienceNs;
+        process.progress().arm_deadline(socket, monotonic_ns() + patience);
+    }
+    return taken;
+}
+
+bool flush_to_ring(Process& process, Socket& socket) {
+    ConnBlock& block = *socket.block;
+    std::byte* memory = process.arena().pre_buffer(block);
+    const std::uint32_t begin = block.pre_begin.load(std::memory_order_relaxed);
+    const std::uint32_t end = block.pre_end.load(std::memory_order_relaxed);
+    if (begin == end || memory == nullptr) {
+        return true;
+    }
+    // The ring is empty and larger than the pre-buffer wherever its class is above the smallest; what is left over
+    // otherwise goes out before the application's next bytes, because the phase changes only afterwards.
+    const iovec rest{memory + begin, end - begin};
+    TxPath tx(socket.channel);
+    const IoResult sent = tx.send({&rest, 1}, 0);
+    block.pre_begin.store(begin + static_cast<std::uint32_t>(sent.bytes), std::memory_order_release);
+    return pre_buffer_empty(socket);
+}
+
+FlushStatus flush_to_tcp(Process& process, Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const DirectionGuard guard(block.tx.lock);
+    std::uint32_t begin = block.pre_begin.load(std::memory_order_relaxed);
+    const std::uint32_t end = block.pre_end.load(std::memory_order_relaxed);
+    if (begin == end) {
+        return FlushStatus::done;
+    }
+    std::byte* memory = process.arena().pre_buffer(block);
+    while (begin < end) {
+        const ssize_t n = raw::sendto(
+            socket.fd, memory + begin, end - begin, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
+        if (n < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            if (errno == EAGAIN) {
+                return FlushStatus::blocked;
+            }
+            // The connection is broken: the bytes go where TCP's own would have gone.
+            block.pre_begin.store(end, std::memory_order_release);
+            return FlushStatus::done;
+        }
+        begin += static_cast<std::uint32_t>(n);
+        block.pre_begin.store(begin, std::memory_order_release);
+    }
+    return FlushStatus::done;
+}
+
+}  // namespace smcd

@@ -1,0 +1,281 @@
+#include "smcd/runtime/process.hpp"
+
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+
+#include <cstddef>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
+#include "smcd/core/thread_id.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/local_discovery.hpp"
+
+namespace smcd {
+namespace {
+
+/// How long close() and exit may wait for a client's Confirm, so that bytes already sent are delivered.
+constexpr std::uint64_t kCloseLimitNs = 500 * kNsPerMs;
+constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
+
+std::uint64_t inode_of(int fd) noexcept {
+    struct stat info {};
+    return ::fstat(fd, &info) == 0 ? info.st_ino : 0;
+}
+
+/// Bytes that went through TCP, from the kernel's own count.
+void count_tcp_bytes(ProcessPage& page, int fd) noexcept {
+    tcp_info info{};
+    socklen_t length = sizeof(info);
+    if (raw::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+        length >= offsetof(tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received)) {
+        page.tcp_tx_bytes.fetch_add(info.tcpi_bytes_acked, std::memory_order_relaxed);
+        page.tcp_rx_bytes.fetch_add(info.tcpi_bytes_received, std::memory_order_relaxed);
+    }
+}
+
+}  // namespace
+
+Process::Process(Config config)
+    : config_(std::move(config)),
+      discovery_(std::make_unique<LocalDiscovery>()),
+      progress_(std::make_unique<Progress>(*this)) {
+    spin_limits().max_ns = config_.spin_max_ns;
+}
+
+bool Process::ready_for_smc() {
+    const std::lock_guard guard(setup_mutex_);
+    if (loopback_ != nullptr) {
+        return true;
+    }
+    auto doorbells = dev::DoorbellTable::create();
+    if (!doorbells) {
+        return false;
+    }
+    doorbells_ = *std::move(doorbells);
+    loopback_ = std::make_unique<dev::LoopbackDevice>(*doorbells_, dev::LoopbackOptions{});
+    return true;
+}
+
+Socket* Process::acquire_socket(int fd, SocketKind kind) {
+    const std::lock_guard guard(sockets_mutex_);
+    if (free_sockets_.empty()) {
+        socket_chunks_.push_back(std::make_unique<SocketChunk>());
+        for (Socket& socket : *socket_chunks_.back()) {
+            free_sockets_.push_back(&socket);
+        }
+    }
+    Socket* socket = free_sockets_.back();
+    free_sockets_.pop_back();
+    socket->fd = fd;
+    socket->references.store(1, std::memory_order_relaxed);
+    socket->kind.store(kind, std::memory_order_release);
+    return socket;
+}
+
+void Process::release_socket(Socket& socket) {
+    if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection) {
+        const Phase phase = socket.phase();
+        if (Socket::is_ours(phase) && phase != Phase::smc) {
+            handshake_finish_for_close(*this, socket, kCloseLimitNs);
+        }
+        tear_down(socket);
+    }
+    progress_->unwatch(socket);
+    const std::lock_guard guard(sockets_mutex_);
+    socket.kind.store(SocketKind::free, std::memory_order_release);
+    socket.generation.fetch_add(1, std::memory_order_acq_rel);
+    socket.handshake.reset();
+    socket.beacon.reset();
+    socket.block = nullptr;
+    socket.channel = Channel{};
+    socket.non_blocking.store(false, std::memory_order_relaxed);
+    socket.receive_timeout_known.store(false, std::memory_order_relaxed);
+    socket.send_timeout_known.store(false, std::memory_order_relaxed);
+    socket.receive_buffer_wish = 0;
+    socket.low_water = 1;
+    socket.group_listener = false;
+    socket.linger_reset = false;
+    socket.mark = {};
+    socket.spin_data = {};
+    socket.spin_space = {};
+    socket.watch_epoch = 0;
+    free_sockets_.push_back(&socket);
+}
+
+bool Process::make_connection(Socket& socket, Role role, Phase phase) {
+    auto block = arena_.allocate();
+    if (!block) {
+        return false;
+    }
+    (*block)->role = role;
+    (*block)->fd = socket.fd;
+    (*block)->inode = inode_of(socket.fd);
+    (*block)->phase.store(phase, std::memory_order_release);
+    socket.inode = (*block)->inode;
+    socket.block = *block;
+    socket.kind.store(SocketKind::connection, std::memory_order_release);
+    statistics_.page().connections_live.fetch_add(1, std::memory_order_relaxed);
+    return true;
+}
+
+void Process::wake_local(Socket& socket) {
+    ConnBlock* block = socket.block;
+    if (block == nullptr) {
+        return;
+    }
+    // sync: local-bell. State is changed before; the sequence tells sleepers that entered before us.
+    block->local.sequence.fetch_add(1, std::memory_order_seq_cst);
+    if (block->local.sleepers.load(std::memory_order_seq_cst) != 0) {
+        futex_wake_all(block->local.sequence);
+    }
+    if (socket.channel.own_bells != nullptr) {
+        wake_sleepers(*socket.channel.own_bells);
+    }
+    std::uint64_t doors = block->local.doors.load(std::memory_order_seq_cst);
+    if (doors != 0 && doorbells_ != nullptr) {
+        doors &= doorbells_->mine();
+        block->local.doors.fetch_and(~doors, std::memory_order_acq_rel);
+        for (unsigned door = 0; doors != 0; ++door, doors >>= 1U) {
+            if ((doors & 1U) != 0) {
+                doorbells_->ring_local(door);
+            }
+        }
+    }
+}
+
+void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
+    ConnBlock& block = *socket.block;
+    block.reason.store(static_cast<std::uint32_t>(reason), std::memory_order_relaxed);
+    const Phase before = block.phase.exchange(phase, std::memory_order_acq_rel);
+    if (phase == Phase::smc) {
+        statistics_.page().connections_smc.fetch_add(1, std::memory_order_relaxed);
+    }
+    const bool on_tcp = phase == Phase::tcp || phase == Phase::settling;
+    if (on_tcp && before != Phase::settling) {
+        statistics_.count_tcp(reason);
+    }
+    if (phase == Phase::tcp) {
+        progress_->unwatch(socket);
+    }
+    if (phase == Phase::tcp || phase == Phase::smc) {
+        arena_.free_pre_buffer(block);
+    }
+    if (PhaseObserver* observer = observer_.load(std::memory_order_acquire); observer != nullptr) {
+        observer->on_phase(socket);
+    }
+    wake_local(socket);
+}
+
+void Process::tear_down(Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const Phase phase = socket.phase();
+    const bool last = ConnArena::release(block);
+    if (phase == Phase::smc) {
+        // Both directions: no copy of another thread is under way when the memory goes.
+        const DirectionGuard receiving(block.rx.lock);
+        const DirectionGuard sending(block.tx.lock);
+        if (last) {
+            RxPath rx(socket.channel);
+            const bool abort = socket.linger_reset || rx.readable() > 0;
+            TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
+            statistics_.absorb(block);
+        }
+        if (loopback_ != nullptr) {
+            static_cast<void>(loopback_->unregister_dmb(socket.channel.dmb.token));
+            static_cast<void>(loopback_->detach_dmb(socket.channel.remote.token));
+        }
+        socket.channel = Channel{};
+    } else if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
+        count_tcp_bytes(statistics_.page(), socket.fd);
+    }
+    if (last) {
+        arena_.free_pre_buffer(block);
+        block.phase.store(Phase::closed, std::memory_order_release);
+    }
+    statistics_.page().connections_live.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Process::before_fork() {
+    setup_mutex_.lock();
+    discovery_->before_fork();
+    progress_->before_fork();
+    if (loopback_ != nullptr) {
+        loopback_->before_fork();
+    }
+    sockets_mutex_.lock();
+    arena_.lock();
+    for (const auto& chunk : socket_chunks_) {
+        for (Socket& socket : *chunk) {
+            if (socket.block != nullptr) {
+                socket.block->holders.fetch_add(1, std::memory_order_acq_rel);
+            }
+        }
+    }
+}
+
+void Process::after_fork_in_parent() {
+    arena_.unlock();
+    sockets_mutex_.unlock();
+    if (loopback_ != nullptr) {
+        loopback_->after_fork_in_parent();
+    }
+    progress_->after_fork_in_parent();
+    discovery_->after_fork(false);
+    setup_mutex_.unlock();
+}
+
+void Process::after_fork_in_child() {
+    reset_thread_id();
+    arena_.after_fork_in_child();
+    arena_.unlock();
+    sockets_mutex_.unlock();
+    statistics_.after_fork_in_child();
+    if (doorbells_ != nullptr) {
+        doorbells_->after_fork_in_child();
+    }
+    if (loopback_ != nullptr) {
+        loopback_->after_fork_in_child();
+    }
+    progress_->after_fork_in_child();
+    discovery_->after_fork(true);
+    setup_mutex_.unlock();
+    exited_.store(false);
+}
+
+void Process::at_exit() {
+    if (exited_.exchange(true)) {
+        return;
+    }
+    const std::uint64_t end = monotonic_ns() + kExitLimitNs;
+    for_each_socket([&](Socket& socket) {
+        if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection) {
+            return;
+        }
+        const Phase phase = socket.phase();
+        const std::uint64_t now = monotonic_ns();
+        if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
+            handshake_finish_for_close(*this, socket, end - now);
+        }
+        if (socket.phase() == Phase::smc) {
+            statistics_.absorb(*socket.block);
+        } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {
+            count_tcp_bytes(statistics_.page(), socket.fd);
+        }
+    });
+    if (config_.stats_file.empty()) {
+        return;
+    }
+    // One append of one line: lines of several processes do not mix.
+    const UniqueFd file(raw::open(config_.stats_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+    if (file.valid()) {
+        const std::string line = statistics_.json_line();
+        static_cast<void>(raw::write(file.get(), line.data(), line.size()));
+    }
+}
+
+}  // namespace smcd

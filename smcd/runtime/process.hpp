@@ -1,0 +1,104 @@
+// Process: the composition root of one process; the only place that names concrete devices. Floor 3.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "devices/api/doorbell.hpp"
+#include "devices/loopback/loopback.hpp"
+#include "smcd/base/reason.hpp"
+#include "smcd/core/conn_arena.hpp"
+#include "smcd/runtime/config.hpp"
+#include "smcd/runtime/discovery.hpp"
+#include "smcd/runtime/progress.hpp"
+#include "smcd/runtime/socket.hpp"
+#include "smcd/runtime/statistics.hpp"
+
+namespace smcd {
+
+/// Told when a connection's phase changed or its readiness may have (from any thread); the shim's epoll layer.
+class PhaseObserver {
+public:
+    PhaseObserver() = default;
+    PhaseObserver(const PhaseObserver&) = delete;
+    PhaseObserver& operator=(const PhaseObserver&) = delete;
+    virtual ~PhaseObserver() = default;
+    virtual void on_phase(Socket& socket) = 0;
+};
+
+class Process {
+public:
+    /// Never fails: what cannot be had (descriptors, memory) makes connections stay on TCP later.
+    explicit Process(Config config);
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    [[nodiscard]] const Config& config() const noexcept { return config_; }
+    [[nodiscard]] dev::DoorbellTable* doorbells() noexcept { return doorbells_.get(); }
+    [[nodiscard]] dev::LoopbackDevice* loopback() noexcept { return loopback_.get(); }
+    [[nodiscard]] ConnArena& arena() noexcept { return arena_; }
+    [[nodiscard]] Discovery& discovery() noexcept { return *discovery_; }
+    [[nodiscard]] Progress& progress() noexcept { return *progress_; }
+    [[nodiscard]] Statistics& statistics() noexcept { return statistics_; }
+    /// Makes doorbells and device at the first need. false: they cannot be had.
+    [[nodiscard]] bool ready_for_smc();
+
+    /// A Socket for a new TCP socket; never nullptr.
+    Socket* acquire_socket(int fd, SocketKind kind);
+    /// Recycles a Socket that no descriptor names any more; its connection is closed towards the peer.
+    void release_socket(Socket& socket);
+    /// Gives the socket a block in the given phase. false: no memory; the socket stays on TCP.
+    bool make_connection(Socket& socket, Role role, Phase phase);
+
+    /// Moves to a new phase, wakes all local waiters, tells the observer.
+    void set_phase(Socket& socket, Phase phase, Reason reason);
+    /// Wakes everybody in this process who waits on the socket for any reason.
+    void wake_local(Socket& socket);
+    /// Releases memory and registrations of an accelerated connection; notifies the peer if we were the last holder.
+    void tear_down(Socket& socket);
+
+    void set_observer(PhaseObserver* observer) noexcept { observer_ = observer; }
+
+    void before_fork();
+    void after_fork_in_parent();
+    void after_fork_in_child();
+    /// Last steps of the process: waiting bytes go out, the statistics line is written. Bounded in time; idempotent.
+    void at_exit();
+
+    /// Calls f for every live Socket (any kind). Progress thread, fork and exit.
+    template <typename F>
+    void for_each_socket(F&& f) {
+        const std::lock_guard guard(sockets_mutex_);
+        for (const auto& chunk : socket_chunks_) {
+            for (Socket& socket : *chunk) {
+                if (socket.kind.load(std::memory_order_acquire) != SocketKind::free) {
+                    f(socket);
+                }
+            }
+        }
+    }
+
+private:
+    static constexpr std::size_t kSocketsPerChunk = 64;
+    using SocketChunk = std::array<Socket, kSocketsPerChunk>;
+
+    Config config_;
+    std::mutex setup_mutex_;
+    std::unique_ptr<dev::DoorbellTable> doorbells_;
+    std::unique_ptr<dev::LoopbackDevice> loopback_;
+    ConnArena arena_;
+    std::unique_ptr<Discovery> discovery_;
+    std::unique_ptr<Progress> progress_;
+    Statistics statistics_;
+    std::atomic<PhaseObserver*> observer_{nullptr};
+    std::mutex sockets_mutex_;
+    std::vector<std::unique_ptr<SocketChunk>> socket_chunks_;
+    std::vector<Socket*> free_sockets_;
+    std::atomic<bool> exited_{false};
+};
+
+}  // namespace smcd

@@ -1,0 +1,274 @@
+#include "smcd/runtime/progress.hpp"
+
+#include <signal.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/high_fd.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/hangup.hpp"
+#include "smcd/runtime/process.hpp"
+
+namespace smcd {
+namespace {
+
+namespace asio = boost::asio;
+
+thread_local bool this_is_progress = false;
+
+/// While deadlines are pending the thread looks at them this often; otherwise it has no timer.
+constexpr std::chrono::milliseconds kDeadlineTick{10};
+
+/// epoll data of a socket: the object is type-stable, the generation tells a recycled one.
+std::uint64_t tag_of(const Socket& socket) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(&socket);
+    const std::uint64_t generation = socket.generation.load(std::memory_order_relaxed) & 0xFFFFU;
+    return address | generation << 48U;
+}
+
+Socket* socket_of(std::uint64_t tag) noexcept {
+    auto* socket = reinterpret_cast<Socket*>(tag & 0xFFFF'FFFF'FFFFULL);
+    const std::uint64_t generation = socket->generation.load(std::memory_order_acquire) & 0xFFFFU;
+    return generation == tag >> 48U ? socket : nullptr;
+}
+
+}  // namespace
+
+struct Progress::Impl {
+    explicit Impl(int set_fd) : connections(io, set_fd), device(io), timer(io) {}
+
+    asio::io_context io{1};
+    asio::posix::stream_descriptor connections; ///< our epoll set of connections
+    asio::posix::stream_descriptor device;      ///< the loopback device's poll_fd(), borrowed
+    asio::steady_timer timer;
+    std::mutex mutex;
+    std::vector<std::uint64_t> deadlines; ///< tags of sockets with a deadline
+    bool timer_armed = false;
+    bool device_watched = false;
+    std::thread thread;
+
+    void wait_connections(Process& process);
+    void wait_device(Process& process);
+    void on_connections(Process& process);
+    void on_timer(Process& process);
+    void arm_timer(Process& process);
+};
+
+void Progress::Impl::wait_connections(Process& process) {
+    connections.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [this, &process](const boost::system::error_code& error) {
+                               if (!error) {
+                                   on_connections(process);
+                                   wait_connections(process);
+                               }
+                           });
+}
+
+void Progress::Impl::on_connections(Process& process) {
+    std::array<epoll_event, 64> events;
+    for (;;) {
+        const int n = raw::epoll_wait(connections.native_handle(),
+                                      events.data(),
+                                      static_cast<int>(events.size()),
+                                      0);
+        for (int i = 0; i < n; ++i) {
+            const epoll_event& event = events[static_cast<std::size_t>(i)];
+            Socket* socket = socket_of(event.data.u64);
+            if (socket == nullptr) {
+                continue;
+            }
+            if (socket->phase() == Phase::smc) {
+                on_tcp_event(process, *socket, event.events);
+            } else {
+                handshake_drive(process, *socket);
+            }
+        }
+        if (n < static_cast<int>(events.size())) {
+            return;
+        }
+    }
+}
+
+void Progress::Impl::wait_device(Process& process) {
+    device.async_wait(asio::posix::stream_descriptor::wait_read,
+                      [this, &process](const boost::system::error_code& error) {
+                          if (!error) {
+                              process.loopback()->service();
+                              wait_device(process);
+                          }
+                      });
+}
+
+void Progress::Impl::arm_timer(Process& process) {
+    timer.expires_after(kDeadlineTick);
+    timer.async_wait([this, &process](const boost::system::error_code& error) {
+        if (!error) {
+            on_timer(process);
+        }
+    });
+}
+
+void Progress::Impl::on_timer(Process& process) {
+    const std::uint64_t now = monotonic_ns();
+    std::vector<Socket*> due;
+    {
+        const std::lock_guard guard(mutex);
+        std::erase_if(deadlines, [&](std::uint64_t tag) {
+            Socket* socket = socket_of(tag);
+            if (socket == nullptr || !Socket::is_ours(socket->phase()) ||
+                socket->phase() == Phase::smc) {
+                return true;
+            }
+            if (socket->deadline_ns <= now) {
+                due.push_back(socket);
+            }
+            return false;
+        });
+    }
+    for (Socket* socket : due) {
+        handshake_on_deadline(process, *socket, now);
+    }
+    const std::lock_guard guard(mutex);
+    timer_armed = !deadlines.empty();
+    if (timer_armed) {
+        arm_timer(process);
+    }
+}
+
+Progress::Progress(Process& process) : process_(process) {}
+
+Progress::~Progress() = default;
+
+bool Progress::on_progress_thread() noexcept {
+    return this_is_progress;
+}
+
+bool Progress::start() {
+    if (impl_ != nullptr) {
+        return true;
+    }
+    this_is_progress = true;  // Asio's own descriptors are none of the application's
+    sigset_t all;
+    sigset_t saved;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &saved);  // the application's handlers stay off our thread
+    bool started = false;
+    try {
+        auto set_fd = lift_fd(UniqueFd(raw::epoll_create1(EPOLL_CLOEXEC)));
+        if (set_fd) {
+            impl_ = std::make_unique<Impl>(set_fd->release());
+            impl_->wait_connections(process_);
+            impl_->thread = std::thread([this] {
+                this_is_progress = true;
+                const auto keep = asio::make_work_guard(impl_->io);
+                impl_->io.run();
+            });
+            started = true;
+        }
+    } catch (const std::exception&) {
+        impl_.reset();
+    }
+    ::pthread_sigmask(SIG_SETMASK, &saved, nullptr);
+    this_is_progress = false;
+    return started;
+}
+
+bool Progress::watch(Socket& socket) {
+    static std::mutex start_mutex;
+    {
+        const std::lock_guard guard(start_mutex);
+        if (!start()) {
+            return false;
+        }
+    }
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+    if (socket.phase() == Phase::connecting || socket.phase() == Phase::settling) {
+        event.events |= EPOLLOUT;
+    }
+    event.data.u64 = tag_of(socket);
+    const int set_fd = impl_->connections.native_handle();
+    if (raw::epoll_ctl(set_fd, EPOLL_CTL_ADD, socket.fd, &event) != 0 &&
+        (errno != EEXIST || raw::epoll_ctl(set_fd, EPOLL_CTL_MOD, socket.fd, &event) != 0)) {
+        return false;
+    }
+    socket.watch_epoch = epoch();
+    watch_device();
+    return true;
+}
+
+void Progress::unwatch(Socket& socket) {
+    if (impl_ != nullptr && socket.watch_epoch == epoch()) {
+        raw::epoll_ctl(impl_->connections.native_handle(), EPOLL_CTL_DEL, socket.fd, nullptr);
+        socket.watch_epoch = 0;
+    }
+}
+
+void Progress::arm_deadline(Socket& socket, std::uint64_t deadline_ns) {
+    if (impl_ == nullptr) {
+        return;
+    }
+    const std::lock_guard guard(impl_->mutex);
+    socket.deadline_ns = deadline_ns;
+    impl_->deadlines.push_back(tag_of(socket));
+    if (!impl_->timer_armed) {
+        impl_->timer_armed = true;
+        const bool outer = std::exchange(this_is_progress, true);
+        asio::post(impl_->io, [this] { impl_->arm_timer(process_); });
+        this_is_progress = outer;
+    }
+}
+
+void Progress::watch_device() {
+    dev::LoopbackDevice* loopback = process_.loopback();
+    if (impl_ == nullptr || loopback == nullptr || loopback->poll_fd() < 0) {
+        return;
+    }
+    const std::lock_guard guard(impl_->mutex);
+    if (impl_->device_watched) {
+        return;
+    }
+    impl_->device_watched = true;
+    const bool outer = std::exchange(this_is_progress, true);
+    asio::post(impl_->io, [this, fd = loopback->poll_fd()] {
+        impl_->device.assign(fd);
+        impl_->wait_device(process_);
+    });
+    this_is_progress = outer;
+}
+
+void Progress::before_fork() {
+    if (impl_ != nullptr) {
+        impl_->mutex.lock();
+    }
+}
+
+void Progress::after_fork_in_parent() {
+    if (impl_ != nullptr) {
+        impl_->mutex.unlock();
+    }
+}
+
+void Progress::after_fork_in_child() {
+    // The thread exists in the parent only. Its state is abandoned, not destroyed: the descriptors are the parent's
+    // objects too, and a destructor would change them.
+    if (impl_ != nullptr) {
+        raw::close(impl_->connections.native_handle());
+        static_cast<void>(impl_.release());
+    }
+    epoch_.fetch_add(1, std::memory_order_acq_rel);
+}
+
+}  // namespace smcd

@@ -1,0 +1,61 @@
+// Progress: one helper thread per process, started at the first accelerated (or hopeful) connection. Floor 3.
+//
+// It advances handshakes that no application thread is driving, ends those whose patience is over, notices dead peers by
+// their TCP connection, and serves the loopback device's rendezvous. It sleeps whenever there is nothing of that: no tick.
+// Boost.Asio runs its loop; the connections' descriptors sit in one epoll set of our own, which Asio watches, because
+// they belong to the application and may be closed by it at any time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+class Process;
+class Socket;
+
+class Progress {
+public:
+    explicit Progress(Process& process);
+    ~Progress();
+    Progress(const Progress&) = delete;
+    Progress& operator=(const Progress&) = delete;
+
+    /// Watches the socket's descriptor (edge-triggered, in and hang-up); starts the thread if needed. false: impossible, and
+    /// then the connection must not be accelerated.
+    bool watch(Socket& socket);
+    /// watch() unless this process watches it already (inherited connections after fork()). Cheap.
+    void ensure_watched(Socket& socket) {
+        if (socket.watch_epoch != epoch()) [[unlikely]] {
+            watch(socket);
+        }
+    }
+    void unwatch(Socket& socket);
+    /// Makes the thread look at the socket's deadline when it is due.
+    void arm_deadline(Socket& socket, std::uint64_t deadline_ns);
+    /// Watches the loopback device's poll_fd().
+    void watch_device();
+
+    /// Whether the calling thread is the progress thread: its calls are never treated as the application's.
+    [[nodiscard]] static bool on_progress_thread() noexcept;
+
+    /// Changes with every thread that was started (fork); never 0.
+    [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
+
+    void before_fork();
+    void after_fork_in_parent();
+    void after_fork_in_child();
+
+private:
+    struct Impl;
+    bool start();
+
+    Process& process_;
+    std::unique_ptr<Impl> impl_;
+    std::atomic<std::uint32_t> epoch_{1};
+};
+
+}  // namespace smcd

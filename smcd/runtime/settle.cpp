@@ -1,0 +1,81 @@
+#include "smcd/runtime/settle.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "clc/handshake.hpp"
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/clc_inbound.hpp"
+#include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/process.hpp"
+
+namespace smcd {
+namespace {
+
+/// A CLC message is written in one piece; a beginning that stays incomplete this long is application data.
+constexpr std::uint64_t kFragmentPatienceNs = 100 * kNsPerMs;
+
+/// Takes a CLC message that stands first out of the stream. true: the question is decided.
+bool swallow(Socket& socket) {
+    InboundView view;
+    peek_inbound(socket.fd, view);
+    if (view.count == 0) {
+        return view.ended;
+    }
+    HandshakeState& state = *socket.handshake;
+    const clc::SwallowVerdict verdict = clc::swallow_late_message(view.span(), state.expects_proposal);
+    if (verdict.incomplete) {
+        const std::uint64_t now = monotonic_ns();
+        if (state.fragment_since_ns == 0) {
+            state.fragment_since_ns = now;
+        }
+        return view.ended || now - state.fragment_since_ns > kFragmentPatienceNs;
+    }
+    take_inbound(socket.fd, verdict.consumed);
+    return true;
+}
+
+}  // namespace
+
+void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swallow) {
+    if (may_swallow) {
+        socket.block->flags.fetch_or(kFlagSwallow, std::memory_order_acq_rel);
+    }
+    process.set_phase(socket, Phase::settling, reason);
+    process.progress().watch(socket);  // now for send space too
+    settle_step(process, socket);
+}
+
+void settle_step(Process& process, Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const bool had_room = pre_buffer_empty(socket);
+    const bool flushed = flush_to_tcp(process, socket) == FlushStatus::done;
+    if ((block.flags.load(std::memory_order_acquire) & kFlagSwallow) != 0 && swallow(socket)) {
+        block.flags.fetch_and(~kFlagSwallow, std::memory_order_acq_rel);
+        process.wake_local(socket);
+    }
+    if (flushed && !had_room) {
+        process.wake_local(socket);
+    }
+    const bool swallowing = (block.flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
+    if (swallowing && socket.handshake != nullptr && socket.handshake->fragment_since_ns != 0) {
+        process.progress().arm_deadline(socket, monotonic_ns() + kFragmentPatienceNs);
+    }
+    if (!flushed || swallowing) {
+        return;
+    }
+    const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
+    if ((flags & kFlagShutWrite) != 0) {
+        raw::shutdown(socket.fd, SHUT_WR);
+    }
+    if ((flags & kFlagShutRead) != 0) {
+        raw::shutdown(socket.fd, SHUT_RD);
+    }
+    const auto reason = static_cast<Reason>(block.reason.load(std::memory_order_relaxed));
+    process.set_phase(socket, Phase::tcp, reason);
+}
+
+}  // namespace smcd

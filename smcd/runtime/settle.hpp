@@ -1,0 +1,22 @@
+// Settling: the verdict is TCP, and the connection is brought there without losing or adding a byte. Floor 3.
+#pragma once
+
+#include "smcd/base/reason.hpp"
+#include "smcd/runtime/pending.hpp"
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+enum class FlushStatus { done, blocked };
+
+/// Writes the pre-buffer into the ring of a connection that is about to become accelerated. Before the phase changes.
+bool flush_to_ring(Process& process, Socket& socket);
+/// Writes what TCP takes of the pre-buffer at once.
+FlushStatus flush_to_tcp(Process& process, Socket& socket);
+
+/// Enters Phase::settling. may_swallow: one CLC message of the peer may still stand first in the inbound stream.
+void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swallow);
+/// Flushes and swallows what is there; moves on to Phase::tcp when nothing is left to do. Under the handshake lock.
+void settle_step(Process& process, Socket& socket);
+
+}  // namespace smcd

@@ -1,0 +1,84 @@
+// Socket: what this process knows of one TCP socket of the application. Floor 3.
+//
+// The application's descriptor stays the real TCP socket; a Socket annotates it. Objects are type-stable: they are never
+// freed, so a thread that raced with close() looks at a recycled object, never at foreign memory. What fork() must share
+// lies in the ConnBlock; the rest is private to the process and copied by fork().
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "smcd/base/reason.hpp"
+#include "smcd/base/unique_fd.hpp"
+#include "smcd/core/channel.hpp"
+#include "smcd/core/rx_path.hpp"
+#include "smcd/core/spin.hpp"
+#include "smcd/core/tx_path.hpp"
+#include "smcd/core/waiting.hpp"
+#include "smcd/runtime/discovery.hpp"
+
+namespace smcd {
+
+class Process;
+struct HandshakeState;
+struct HandshakeStateDeleter {
+    void operator()(HandshakeState* state) const noexcept;
+};
+
+enum class SocketKind : std::uint32_t {
+    free = 0,
+    candidate = 1,  ///< a TCP stream socket, neither listening nor connected
+    listener = 2,
+    connection = 3, ///< has a ConnBlock; its phase tells the rest
+};
+
+/// poll() bits that a Socket reports by itself (POLLIN, POLLOUT, POLLRDHUP, POLLHUP, POLLERR, POLLRDNORM, POLLWRNORM).
+using PollMask = std::uint32_t;
+
+class Socket {
+public:
+    std::atomic<SocketKind> kind{SocketKind::free};
+    std::atomic<std::uint32_t> generation{0}; ///< changes with every recycling
+    std::atomic<std::uint32_t> references{0}; ///< descriptors of this process (dup) that name it
+    int fd = -1;                              ///< one of them
+    std::uint64_t inode = 0;
+    std::atomic<bool> non_blocking{false};    ///< O_NONBLOCK as far as the calls that we saw tell
+    std::atomic<bool> receive_timeout_known{false};
+    std::atomic<bool> send_timeout_known{false};
+    std::uint64_t receive_timeout_ns = 0;     ///< SO_RCVTIMEO; 0: none
+    std::uint64_t send_timeout_ns = 0;
+    std::uint32_t receive_buffer_wish = 0;    ///< SO_RCVBUF as set by the application; 0: never
+    std::uint32_t low_water = 1;              ///< SO_RCVLOWAT
+    bool group_listener = false;
+    bool linger_reset = false;                ///< SO_LINGER with timeout 0
+    UniqueFd beacon;                          ///< listener: keeps it discoverable
+
+    ConnBlock* block = nullptr;
+    Channel channel;
+    SpinPolicy spin_data;
+    SpinPolicy spin_space;
+    std::unique_ptr<HandshakeState, HandshakeStateDeleter> handshake;
+    DiscoveryMark mark;
+    std::atomic<std::uint32_t> send_stalls{0}; ///< sends that found too little space (edges of EPOLLOUT)
+    std::uint64_t deadline_ns = 0;            ///< handshake: when patience ends
+    std::uint32_t watch_epoch = 0;            ///< progress thread that watches the descriptor; 0: none
+    void* registrations = nullptr;            ///< epoll registrations (the shim's)
+
+    [[nodiscard]] Phase phase() const noexcept {
+        return block == nullptr ? Phase::tcp : block->phase.load(std::memory_order_acquire);
+    }
+    [[nodiscard]] bool accelerated() const noexcept { return phase() == Phase::smc; }
+
+    /// Whether a phase is one in which calls must not go to TCP directly.
+    [[nodiscard]] static bool is_ours(Phase phase) noexcept {
+        return phase == Phase::smc || phase == Phase::handshake || phase == Phase::settling ||
+               phase == Phase::connecting;
+    }
+};
+
+}  // namespace smcd

@@ -1,0 +1,322 @@
+#include "smcd/runtime/stream.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/pending.hpp"
+#include "smcd/runtime/process.hpp"
+
+namespace smcd {
+namespace {
+
+std::size_t total_bytes(std::span<const iovec> buffers) noexcept {
+    std::size_t total = 0;
+    for (const iovec& buffer : buffers) {
+        total += buffer.iov_len;
+    }
+    return total;
+}
+
+std::uint64_t timeout_of(Socket& socket, int option) noexcept {
+    const bool receive = option == SO_RCVTIMEO;
+    std::atomic<bool>& known = receive ? socket.receive_timeout_known : socket.send_timeout_known;
+    std::uint64_t& value = receive ? socket.receive_timeout_ns : socket.send_timeout_ns;
+    if (!known.load(std::memory_order_acquire)) {
+        timeval limit{};
+        socklen_t length = sizeof(limit);
+        value = 0;
+        if (raw::getsockopt(socket.fd, SOL_SOCKET, option, &limit, &length) == 0) {
+            value = static_cast<std::uint64_t>(limit.tv_sec) * kNsPerSecond +
+                    static_cast<std::uint64_t>(limit.tv_usec) * 1000;
+        }
+        known.store(true, std::memory_order_release);
+    }
+    return value;
+}
+
+/// The parts of a receive's buffers behind the first `done` bytes; at most kPartsMax of them at a time.
+class RestOf {
+public:
+    RestOf(std::span<const iovec> buffers, std::size_t done) noexcept {
+        for (const iovec& buffer : buffers) {
+            if (done >= buffer.iov_len) {
+                done -= buffer.iov_len;
+                continue;
+            }
+            if (count_ == parts_.size()) {
+                break;
+            }
+            parts_[count_++] = {static_cast<char*>(buffer.iov_base) + done, buffer.iov_len - done};
+            done = 0;
+        }
+    }
+    [[nodiscard]] std::span<const iovec> span() const noexcept { return {parts_.data(), count_}; }
+
+private:
+    static constexpr std::size_t kPartsMax = 16;
+    std::array<iovec, kPartsMax> parts_;
+    std::size_t count_ = 0;
+};
+
+constexpr ssize_t fail(int error) noexcept {
+    return -static_cast<ssize_t>(error);
+}
+
+/// One call in flight: its deadline starts with the call.
+class CallDeadline {
+public:
+    CallDeadline(Socket& socket, int option, int flags) noexcept
+        : non_blocking_((flags & MSG_DONTWAIT) != 0 ||
+                        socket.non_blocking.load(std::memory_order_relaxed)),
+          socket_(socket),
+          option_(option) {}
+
+    [[nodiscard]] bool non_blocking() const noexcept { return non_blocking_; }
+    /// Absolute time, computed at the first need: the fast path does not read the clock.
+    std::uint64_t deadline_ns() noexcept {
+        if (!computed_) {
+            computed_ = true;
+            const std::uint64_t limit = timeout_of(socket_, option_);
+            deadline_ns_ = limit == 0 ? kForever : monotonic_ns() + limit;
+        }
+        return deadline_ns_;
+    }
+
+private:
+    bool non_blocking_;
+    bool computed_ = false;
+    std::uint64_t deadline_ns_ = kForever;
+    Socket& socket_;
+    int option_;
+};
+
+ssize_t wait_error(WaitStatus status) noexcept {
+    return fail(status == WaitStatus::timed_out ? EAGAIN : EINTR);
+}
+
+ssize_t receive_smc(Process& process,
+                    Socket& socket,
+                    std::span<const iovec> buffers,
+                    int flags,
+                    CallDeadline& call) {
+    RxPath rx(socket.channel);
+    const std::size_t wanted = total_bytes(buffers);
+    const ReceiveMode mode{(flags & MSG_PEEK) != 0, (flags & MSG_TRUNC) != 0};
+    const std::size_t target = (flags & MSG_WAITALL) != 0
+                                   ? wanted
+                                   : std::min<std::size_t>(wanted, socket.low_water);
+    std::size_t done = 0;
+    for (;;) {
+        const IoResult step = done == 0 ? rx.receive(buffers, mode)
+                                        : rx.receive(RestOf(buffers, done).span(), mode);
+        if (step.status == IoStatus::error) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(step.error);
+        }
+        done = mode.peek ? step.bytes : done + step.bytes;
+        if (done >= target || step.status == IoStatus::end_of_stream ||
+            (done > 0 && call.non_blocking())) {
+            return static_cast<ssize_t>(done);
+        }
+        if (call.non_blocking()) {
+            return fail(EAGAIN);
+        }
+        process.progress().ensure_watched(socket);
+        const std::size_t more = mode.peek ? target : target - done;
+        const auto at_least = static_cast<std::uint32_t>(
+            std::clamp<std::size_t>(more, 1, socket.channel.own.ring_bytes / 2));
+        const std::uint64_t deadline = call.deadline_ns();
+        const WaitStatus status =
+            wait_for_data(socket.channel, socket.spin_data, at_least, deadline);
+        if (status != WaitStatus::ready) {
+            return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
+        }
+        if (mode.peek && rx.readable() < target && rx.ended()) {
+            const IoResult last = rx.receive(buffers, mode);
+            return last.status == IoStatus::error ? fail(last.error)
+                                                  : static_cast<ssize_t>(last.bytes);
+        }
+    }
+}
+
+ssize_t send_smc(Process& process,
+                 Socket& socket,
+                 std::span<const iovec> buffers,
+                 CallDeadline& call) {
+    TxPath tx(socket.channel);
+    const std::size_t wanted = total_bytes(buffers);
+    std::size_t done = 0;
+    for (;;) {
+        const IoResult step = tx.send(buffers, done);
+        if (step.status == IoStatus::error) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(step.error);
+        }
+        done += step.bytes;
+        if (done >= wanted) {
+            return static_cast<ssize_t>(done);
+        }
+        socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
+        if (call.non_blocking()) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
+        }
+        process.progress().ensure_watched(socket);
+        const std::uint32_t quarter = socket.channel.peer.ring_bytes / 4;
+        const auto at_least = static_cast<std::uint32_t>(
+            std::min<std::size_t>(wanted - done, quarter));
+        const std::uint64_t deadline = call.deadline_ns();
+        const WaitStatus status =
+            wait_for_space(socket.channel, socket.spin_space, at_least, deadline);
+        if (status != WaitStatus::ready) {
+            return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
+        }
+    }
+}
+
+}  // namespace
+
+ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> buffers, int flags) {
+    CallDeadline call(socket, SO_RCVTIMEO, flags);
+    for (;;) {
+        const Phase phase = socket.phase();
+        if (phase == Phase::smc) {
+            return receive_smc(process, socket, buffers, flags, call);
+        }
+        if (!Socket::is_ours(phase)) {
+            return kUseTcp;
+        }
+        if (total_bytes(buffers) == 0) {
+            return 0;
+        }
+        handshake_drive(process, socket);
+        if (socket.phase() != phase) {
+            continue;
+        }
+        if (may_receive_from_tcp(socket)) {
+            return kUseTcp;
+        }
+        if (call.non_blocking()) {
+            return fail(EAGAIN);
+        }
+        if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
+            return 0;
+        }
+        const WaitStatus status = wait_for_phase(process, socket, phase, call.deadline_ns());
+        if (status != WaitStatus::ready) {
+            return wait_error(status);
+        }
+    }
+}
+
+ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buffers, int flags) {
+    CallDeadline call(socket, SO_SNDTIMEO, flags);
+    const std::size_t wanted = total_bytes(buffers);
+    std::size_t done = 0;
+    for (;;) {
+        const Phase phase = socket.phase();
+        if (phase == Phase::smc && done == 0) {
+            return send_smc(process, socket, buffers, call);
+        }
+        if (!Socket::is_ours(phase) || phase == Phase::smc ||
+            (phase == Phase::settling && pre_buffer_empty(socket))) {
+            // A call that has put bytes into the pre-buffer returns short; the next one takes the new path.
+            return done > 0 ? static_cast<ssize_t>(done) : kUseTcp;
+        }
+        if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
+            return fail(EPIPE);
+        }
+        done += pre_buffer_append(process, socket, buffers, done);
+        if (done >= wanted) {
+            return static_cast<ssize_t>(done);
+        }
+        handshake_drive(process, socket);
+        if (socket.phase() != phase || pre_buffer_room(socket) > 0) {
+            continue;
+        }
+        if (call.non_blocking()) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
+        }
+        const WaitStatus status = wait_for_phase(process, socket, phase, call.deadline_ns());
+        if (status != WaitStatus::ready) {
+            return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
+        }
+    }
+}
+
+int stream_shutdown(Process& process, Socket& socket, int how) {
+    ConnBlock& block = *socket.block;
+    const bool write = how == SHUT_WR || how == SHUT_RDWR;
+    const bool read = how == SHUT_RD || how == SHUT_RDWR;
+    if (read) {
+        block.flags.fetch_or(kFlagShutRead, std::memory_order_acq_rel);
+    }
+    if (write) {
+        block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
+        if (socket.phase() == Phase::smc) {
+            TxPath(socket.channel).send_state(kPeerDoneWriting);
+        } else {
+            // The pre-buffer must leave before the FIN; the handshake's end shuts down whichever path was chosen.
+            handshake_drive(process, socket);
+        }
+    }
+    process.wake_local(socket);
+    return 0;
+}
+
+PollMask stream_poll(Socket& socket) noexcept {
+    if (socket.phase() != Phase::smc) {
+        return pending_poll(socket);
+    }
+    const ConnBlock& block = *socket.block;
+    RxPath rx(socket.channel);
+    TxPath tx(socket.channel);
+    PollMask mask = 0;
+    const std::uint32_t unread = rx.readable();
+    const bool writable = tx.writable();
+    const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
+    const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
+    const bool dead = (flags & kFlagReset) != 0 || (peer & kPeerConnAbort) != 0;
+    const bool read_ended = rx.ended() || dead;
+    const bool write_ended = (flags & kFlagShutWrite) != 0 || dead;
+    if (unread >= socket.low_water || read_ended) {
+        mask |= POLLIN | POLLRDNORM;
+    }
+    if (read_ended) {
+        mask |= POLLRDHUP;
+    }
+    if (read_ended && write_ended) {
+        mask |= POLLHUP;
+    }
+    if (writable || write_ended) {
+        mask |= POLLOUT | POLLWRNORM;
+    }
+    if (dead && (block.so_error.load(std::memory_order_relaxed) != 0 ||
+                 ((peer & kPeerConnAbort) != 0 && (flags & kFlagReset) == 0))) {
+        mask |= POLLERR;
+    }
+    return mask;
+}
+
+std::uint32_t stream_unread(Process& process, Socket& socket) {
+    if (socket.phase() != Phase::smc) {
+        handshake_drive(process, socket);
+    }
+    return socket.phase() == Phase::smc ? RxPath(socket.channel).readable() : 0;
+}
+
+std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {
+    if (socket.phase() == Phase::smc) {
+        return TxPath(socket.channel).unread_by_peer();
+    }
+    const ConnBlock& block = *socket.block;
+    return block.pre_end.load(std::memory_order_relaxed) -
+           block.pre_begin.load(std::memory_order_relaxed);
+}
+
+}  // namespace smcd

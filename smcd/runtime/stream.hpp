@@ -1,0 +1,40 @@
+// Stream calls on a Socket: what send(), recv(), shutdown() and poll() mean in each phase. Floor 3.
+//
+// Every function returns what the system call of the same name would, as a value: n >= 0, or -errno. `kUseTcp` says that
+// the connection is plain TCP by now and the caller must make the real call.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+inline constexpr ssize_t kUseTcp = std::numeric_limits<ssize_t>::min();
+
+/// Receives as recvmsg() on a TCP stream would; MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT, MSG_TRUNC. Blocks as configured.
+ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> buffers, int flags);
+
+/// Sends as sendmsg() would; MSG_DONTWAIT. A blocking call returns short only when it fails or is interrupted. Raising SIGPIPE is
+/// the caller's business (-EPIPE).
+ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buffers, int flags);
+
+/// shutdown(how).
+int stream_shutdown(Process& process, Socket& socket, int how);
+
+/// poll() mask of a connection in a phase of ours. Takes no step of a handshake; call handshake_drive() for that first.
+PollMask stream_poll(Socket& socket) noexcept;
+
+/// Unread bytes (FIONREAD) and unsent or unread-by-peer bytes (SIOCOUTQ).
+std::uint32_t stream_unread(Process& process, Socket& socket);
+std::uint32_t stream_outstanding(Process& process, Socket& socket);
+
+/// Reads a file into the ring without a bounce buffer; `offset` as for sendfile(). kUseTcp, n or -errno.
+ssize_t stream_sendfile(Process& process, Socket& socket, int file_fd, off64_t* offset, std::size_t count);
+
+}  // namespace smcd
