@@ -1,19 +1,23 @@
 // Bells: the wake-up suppression words that travel with each attached DMB.
-// Floor 1. An extension of ours, outside the protocol's DMB: it sits in the device's private page in front of it
-// (docs/shared-memory.md). Used only on devices that support attach.
+// Floor 1. An extension of ours, outside the protocol's DMB: it sits in the device's private page
+// in front of it (docs/shared-memory.md). Used only on devices that support attach.
 //
-//   page of DMB X, owned by A, attached by B (B writes X's ring; A writes the other direction into B's DMB)
+//   page of DMB X, owned by A, attached by B (B writes X's ring; A writes the other direction into
+//   B's DMB)
 //
 //   offset size  field        writer        reader  meaning
-//        0    8  doors_in     A sets, B clears  B   doorbells of A to signal when B has published data
-//        8    8  doors_out    A sets, B clears  B   doorbells of A to signal when B has freed space
-//       16    4  futex_in     A sets, B clears  B   1: a thread of A sleeps on this word, waiting for data
-//       20    4  futex_out    A sets, B clears  B   1: a thread of A sleeps on this word, waiting for space
-//       24    4  cpu          A             B       CPU on which A last looked for work (a hint for spinning)
-//       28    4  spinning     A             B       1: a thread of A is polling the cursors (a hint)
-//       64    8  consumed     A             B       A's exact consumer position, read once A is dead
+//        0    8  doors_in     A sets, B clears  B   doorbells of A to signal when B has published
+//        data 8    8  doors_out    A sets, B clears  B   doorbells of A to signal when B has freed
+//        space
+//       16    4  futex_in     A sets, B clears  B   1: a thread of A sleeps on this word, waiting
+//       for data 20    4  futex_out    A sets, B clears  B   1: a thread of A sleeps on this word,
+//       waiting for space 24    4  cpu          A             B       CPU on which A last looked
+//       for work (a hint for spinning) 28    4  spinning     A             B       1: a thread of A
+//       is polling the cursors (a hint) 64    8  consumed     A             B       A's exact
+//       consumer position, read once A is dead
 //
-// Every word is a hint: B may write anything at any time, and A looks at the cursors again after each wake-up.
+// Every word is a hint: B may write anything at any time, and A looks at the cursors again after
+// each wake-up.
 #pragma once
 
 #include <atomic>
@@ -37,4 +41,4 @@ static_assert(offsetof(Bells, doors_out) == 8 && offsetof(Bells, futex_in) == 16
 static_assert(offsetof(Bells, consumed) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
-}  // namespace smcd::dev
+} // namespace smcd::dev

@@ -1,14 +1,19 @@
-// Device: the port through which the engine reaches whatever can move bytes into a peer's memory. Floor 1.
+// Device: the port through which the engine reaches whatever can move bytes into a peer's memory.
+// Floor 1.
 //
-// Concepts (words of the kernel's dibs/ISM interface). A *device* joins a *fabric* (CHID); on it every party has a GID.
-// A DMB has one owner, who reads it, and one authorised writer. Tokens are 64-bit random numbers, unique on their fabric,
-// and not reused while a peer may still hold a mapping.
+// Concepts (words of the kernel's dibs/ISM interface). A *device* joins a *fabric* (CHID); on it
+// every party has a GID. A DMB has one owner, who reads it, and one authorised writer. Tokens are
+// 64-bit random numbers, unique on their fabric, and not reused while a peer may still hold a
+// mapping.
 //
 // Guarantees that every implementation gives, and the conformance suite checks:
-//   - writes are synchronous, lossless and bounds checked; data is visible before the signal that follows it;
+//   - writes are synchronous, lossless and bounds checked; data is visible before the signal that
+//   follows it;
 //   - only the authorised peer can attach or write a DMB;
-//   - several signals may be merged into one; none is lost: after signal() the owner's harvest sees the index;
-//   - unregistering while the peer is attached is allowed: the memory lives until the peer detaches.
+//   - several signals may be merged into one; none is lost: after signal() the owner's harvest sees
+//   the index;
+//   - unregistering while the peer is attached is allowed: the memory lives until the peer
+//   detaches.
 //
 // Threads: every operation may be called from any thread; none blocks on the peer's application.
 // Errors: generic errno values; ENOTSUP where an optional operation is missing.
@@ -48,8 +53,8 @@ public:
     /// Revokes and frees. EINVAL: no such token of ours.
     virtual Result<void> unregister_dmb(DmbToken token) = 0;
 
-    /// Copies data into a remote DMB at offset; with signal set, raises the owner's signal bit afterwards.
-    /// EINVAL: unknown token; EFAULT: outside the DMB.
+    /// Copies data into a remote DMB at offset; with signal set, raises the owner's signal bit
+    /// afterwards. EINVAL: unknown token; EFAULT: outside the DMB.
     virtual Result<void> move_data(DmbToken token,
                                    bool signal,
                                    std::uint32_t offset,
@@ -61,16 +66,18 @@ public:
     [[nodiscard]] virtual Result<RemoteDmb> attach_dmb(LinkGroupId owner, DmbToken token) = 0;
     virtual Result<void> detach_dmb(DmbToken token) = 0;
 
-    /// Raises the signal bit of an attached DMB at each doorbell of `doors` (bit i = doorbell i of the owner) and wakes
-    /// the waiting sets among them that sleep. One system call per sleeping doorbell, none when all are awake.
+    /// Raises the signal bit of an attached DMB at each doorbell of `doors` (bit i = doorbell i of
+    /// the owner) and wakes the waiting sets among them that sleep. One system call per sleeping
+    /// doorbell, none when all are awake.
     virtual void signal(const RemoteDmb& dmb, std::uint64_t doors) noexcept = 0;
-    /// Wakes all threads that sleep on one of the owner's futex words (Bells::futex_in or futex_out). One system call.
+    /// Wakes all threads that sleep on one of the owner's futex words (Bells::futex_in or
+    /// futex_out). One system call.
     virtual void wake(const RemoteDmb& dmb, std::atomic<std::uint32_t>& word) noexcept = 0;
-    /// Takes the signal bits that peers raised at one of our doorbells; calls `on_signal` with the index of each DMB concerned.
-    /// Cost: O(peers + signals). Returns the number of signals.
+    /// Takes the signal bits that peers raised at one of our doorbells; calls `on_signal` with the
+    /// index of each DMB concerned. Cost: O(peers + signals). Returns the number of signals.
     virtual std::size_t harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) = 0;
     /// Whether harvest(door) would find something; no atomic read-modify-write, no system call.
     [[nodiscard]] virtual bool has_signal(unsigned door) const noexcept = 0;
 };
 
-}  // namespace smcd::dev
+} // namespace smcd::dev

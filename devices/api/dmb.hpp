@@ -22,18 +22,20 @@ struct Dmb {
     DmbToken token;
     SbaIndex index;
     SizeClass size_class;
-    std::span<std::byte> memory; ///< CDC area (32 bytes), then the ring; writable by the peer at any time
-    Bells* bells = nullptr;      ///< our wake-up words; nullptr on copying devices
+    std::span<std::byte>
+        memory; ///< CDC area (32 bytes), then the ring; writable by the peer at any time
+    Bells* bells = nullptr; ///< our wake-up words; nullptr on copying devices
 };
 
-/// A peer's DMB, attached: writing it is delivering. Valid until detach_dmb(token), whatever the owner does.
+/// A peer's DMB, attached: writing it is delivering. Valid until detach_dmb(token), whatever the
+/// owner does.
 struct RemoteDmb {
     DmbToken token;
-    SbaIndex index;              ///< on the owner's device
+    SbaIndex index; ///< on the owner's device
     SizeClass size_class;
     std::span<std::byte> memory; ///< the owner's memory
     Bells* bells = nullptr;      ///< the owner's wake-up words
     void* route = nullptr;       ///< the device's own handle for signal(); opaque
 };
 
-}  // namespace smcd::dev
+} // namespace smcd::dev

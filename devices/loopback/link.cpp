@@ -1,0 +1,85 @@
+// Signalling a peer process. HOT: signal(). Floor 2, docs/shared-memory.md "links".
+#include "devices/loopback/link.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string_view>
+
+#include "smcd/base/raw_syscall.hpp"
+
+namespace smcd::dev {
+namespace {
+
+/// Status flags of an eventfd as DoorbellTable makes it.
+bool flags_fit(int fd) noexcept {
+    const int flags = raw::fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & (O_ACCMODE | O_NONBLOCK)) == (O_RDWR | O_NONBLOCK);
+}
+
+} // namespace
+
+bool is_doorbell(int fd) noexcept {
+    std::array<char, 40> path{};
+    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+    std::array<char, 40> target{};
+    const ssize_t length = ::readlink(path.data(), target.data(), target.size());
+    return length > 0 &&
+           std::string_view(target.data(), static_cast<std::size_t>(length)) ==
+               "anon_inode:[eventfd]" &&
+           flags_fit(fd);
+}
+
+Link::Link() noexcept {
+    for (std::atomic<int>& door_fd : door_fds) {
+        door_fd.store(-1, std::memory_order_relaxed);
+    }
+}
+
+Link::~Link() {
+    for (std::atomic<int>& door_fd : door_fds) {
+        UniqueFd(door_fd.load(std::memory_order_relaxed)).reset();
+    }
+}
+
+RingResult Link::signal(unsigned door, SbaIndex index) noexcept {
+    peer_area().raise(door, index);
+    // sync: door-sleep. Raise, full fence, look at the epoch; the owner announces its sleep,
+    // fences, looks for bits.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const auto* lines = reinterpret_cast<const DoorbellLine*>(peer_page_file.data());
+    const std::uint32_t epoch = lines[door].epoch.load(std::memory_order_relaxed);
+    std::uint32_t last = rung[door].load(std::memory_order_relaxed);
+    // Of several threads one rings; a stale epoch costs a spurious ring at worst.
+    if ((epoch & 1U) == 0 || last == epoch ||
+        !rung[door].compare_exchange_strong(last, epoch, std::memory_order_relaxed)) {
+        return RingResult::not_needed;
+    }
+    return write_doorbell(door);
+}
+
+RingResult Link::write_doorbell(unsigned door) noexcept {
+    const int fd = door_fds[door].load(std::memory_order_acquire); // sync: door-fd
+    // The flags are looked at each time: the peer shares them, and a blocking write would be its
+    // way to stop us.
+    if (fd < 0 || !flags_fit(fd)) {
+        return RingResult::unreachable;
+    }
+    constexpr std::uint64_t kOnce = 1;
+    if (raw::write(fd, &kOnce, sizeof(kOnce)) != sizeof(kOnce) && errno != EAGAIN) {
+        return RingResult::unreachable;
+    }
+    return RingResult::rung; // EAGAIN: the counter is full, its owner is awake
+}
+
+void Link::install_doorbell(unsigned door, UniqueFd event_fd) noexcept {
+    const int old = door_fds[door].load(std::memory_order_relaxed);
+    if (old < 0) {
+        door_fds[door].store(event_fd.release(), std::memory_order_release); // sync: door-fd
+        return;
+    }
+    static_cast<void>(raw::dup3(event_fd.get(), old, O_CLOEXEC));
+}
+
+} // namespace smcd::dev

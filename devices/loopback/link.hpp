@@ -1,0 +1,113 @@
+// Link: everything shared with one peer process. Floor 2, docs/shared-memory.md "links".
+//
+//   ours, made by us                          the peer's, received with its hello
+//   signal area, the peer raises bits in it   peer_area: we raise bits in it
+//   (mapped by SignalAreas at `place`)        peer_page: its doorbells' epochs, read-only
+//                                             door_fds: its doorbells' eventfds
+//
+// The tables are protected by the device's lock. signal() uses, without a lock, peer_area,
+// peer_page, door_fds and rung: they are complete before the first attachment through this link
+// exists, and the link lives as long as one does.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+
+#include "devices/api/dmb.hpp"
+#include "devices/api/doorbell.hpp"
+#include "devices/loopback/signal_area.hpp"
+#include "smcd/base/mapping.hpp"
+#include "smcd/base/result.hpp"
+#include "smcd/base/unique_fd.hpp"
+
+namespace smcd::dev {
+
+/// The private page in front of each DMB.
+struct DmbPage {
+    Bells bells;
+    /// Set by the peer when it attached. A hint: it saves the owner a message, a lie costs the liar
+    /// memory.
+    std::atomic<std::uint32_t> attached;
+};
+
+inline constexpr std::size_t kDmbPageBytes = 4096;
+static_assert(sizeof(DmbPage) <= kDmbPageBytes && std::is_standard_layout_v<DmbPage>);
+
+/// Bytes of a DMB's memory file.
+[[nodiscard]] constexpr std::size_t dmb_file_bytes(SizeClass size_class) noexcept {
+    return kDmbPageBytes + dmb_size_bytes(size_class);
+}
+
+[[nodiscard]] inline DmbPage& page_of(const Mapping& file) noexcept {
+    return *reinterpret_cast<DmbPage*>(file.data());
+}
+
+/// A peer's DMB that we were told about, mapped.
+struct PeerDmb {
+    Mapping file;
+    SbaIndex index;
+    SizeClass size_class;
+    bool retired = false; ///< its owner unregistered it before we attached
+};
+
+/// Answer to "is the owner of this doorbell awake?".
+enum class RingResult {
+    not_needed,  ///< awake, or rung in this epoch already
+    rung,        ///< woken
+    unreachable, ///< asleep, and we hold no usable eventfd
+};
+
+struct Link {
+    Link() noexcept;
+    Link(const Link&) = delete;
+    Link& operator=(const Link&) = delete;
+    ~Link();
+
+    std::uint64_t serial = 0; ///< never reused; tag of the socket's events
+    LinkGroupId peer;        ///< rendezvous of the peer; 0 until its hello, when it connected to us
+    UniqueFd socket;         ///< invalid: the peer is gone, or misbehaved
+    uid_t peer_uid = 0;      ///< effective uid at the time of its connect() or listen()
+    bool greeted = false;    ///< the peer's hello is here
+    bool outgoing = false;   ///< made by our connect(): the peer is who has the name
+    bool inherited = false;  ///< from before fork(): the parent reads the socket
+    std::uint32_t place = 0; ///< of our signal area
+
+    std::size_t local_dmbs = 0;                         ///< our DMBs registered for this peer
+    std::size_t attachments = 0;                        ///< the peer's DMBs attached
+    std::unordered_map<std::uint64_t, PeerDmb> pending; ///< by token: known, not attached
+    std::deque<std::uint64_t> retired;                  ///< tokens in `pending`, oldest first
+    std::size_t retired_bytes = 0;                      ///< of these
+
+    Mapping peer_area_file;
+    Mapping peer_page_file;
+    std::array<std::atomic<int>, kDoorbellCount> door_fds;
+    std::array<std::atomic<std::uint32_t>, kDoorbellCount> rung{}; ///< last epoch in which we rang
+    std::array<std::atomic<std::uint32_t>, kDoorbellCount>
+        sent_generation{}; ///< of our doorbells; 0: never sent
+
+    [[nodiscard]] bool connected() const noexcept { return socket.valid(); }
+
+    [[nodiscard]] bool in_use() const noexcept { return local_dmbs != 0 || attachments != 0; }
+
+    [[nodiscard]] SignalArea& peer_area() const noexcept {
+        return *reinterpret_cast<SignalArea*>(peer_area_file.data());
+    }
+
+    /// Raises the bit and, when the owner sleeps, rings. Thread: any; no lock, no allocation.
+    RingResult signal(unsigned door, SbaIndex index) noexcept;
+    /// Writes the eventfd, when there is one.
+    RingResult write_doorbell(unsigned door) noexcept;
+    /// Takes an eventfd of the peer's; replaces the old one under its number, since signal() may be
+    /// using that.
+    void install_doorbell(unsigned door, UniqueFd event_fd) noexcept;
+};
+
+/// Whether writing 8 bytes to the descriptor can neither block nor reach a file: a non-blocking
+/// eventfd.
+[[nodiscard]] bool is_doorbell(int fd) noexcept;
+
+} // namespace smcd::dev

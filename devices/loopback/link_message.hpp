@@ -1,0 +1,56 @@
+// LinkMessage: what two processes say to one another over their link. Floor 2,
+// docs/shared-memory.md "links". Both ends run on one host: host byte order, one fixed length for
+// all kinds, one datagram per message.
+//
+//   kind      descriptors                       first        second             token
+//   hello     signal area, doorbell page        sender's id  bytes of the area  0
+//   dmb       the DMB's memory                  index        size class         the DMB's
+//   doorbell  eventfd                           doorbell     0                  0
+//   retire    none                              0            0                  the DMB's; its
+//   owner unregistered it
+//
+// The first message each way is hello. A message that contradicts this table ends the link.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "smcd/base/ids.hpp"
+#include "smcd/base/result.hpp"
+
+namespace smcd::dev {
+
+enum class MessageKind : std::uint16_t { hello = 1, dmb = 2, doorbell = 3, retire = 4 };
+
+inline constexpr std::uint32_t kLinkMagic = 0x44434d53; // "SMCD"
+/// Changes with every change of this table or of the memory that the descriptors stand for.
+inline constexpr std::uint16_t kLinkVersion = 1;
+
+struct LinkMessage {
+    std::uint32_t magic = kLinkMagic;
+    std::uint16_t version = kLinkVersion;
+    MessageKind kind{};
+    std::uint32_t first = 0;
+    std::uint32_t second = 0;
+    std::uint64_t token = 0;
+};
+
+static_assert(sizeof(LinkMessage) == 24);
+
+[[nodiscard]] LinkMessage hello_message(LinkGroupId sender) noexcept;
+[[nodiscard]] LinkMessage
+dmb_message(DmbToken token, SbaIndex index, SizeClass size_class) noexcept;
+[[nodiscard]] LinkMessage doorbell_message(unsigned door) noexcept;
+[[nodiscard]] LinkMessage retire_message(DmbToken token) noexcept;
+
+/// Number of descriptors that go with a message of that kind.
+[[nodiscard]] std::size_t descriptor_count(MessageKind kind) noexcept;
+/// The most that any kind carries.
+inline constexpr std::size_t kDescriptorsMax = 2;
+
+/// Checks a received datagram against the table. Errors: Errc::peer_violation.
+[[nodiscard]] Result<LinkMessage> parse_message(std::span<const std::byte> datagram,
+                                                std::size_t descriptors) noexcept;
+
+} // namespace smcd::dev

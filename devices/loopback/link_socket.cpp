@@ -1,0 +1,173 @@
+// Abstract UNIX seqpacket sockets and descriptor passing. Floor 2, docs/shared-memory.md "links".
+#include "devices/loopback/link_socket.hpp"
+
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+
+#include "smcd/base/error.hpp"
+#include "smcd/base/high_fd.hpp"
+#include "smcd/base/raw_syscall.hpp"
+
+namespace smcd::dev {
+namespace {
+
+constexpr int kSocketType = SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC;
+/// Connections that may wait until we accept; the kernel cuts it at net.core.somaxconn.
+constexpr int kBacklog = 1024;
+
+struct Name {
+    sockaddr_un address{};
+    socklen_t length = 0;
+
+    [[nodiscard]] const sockaddr* get() const noexcept {
+        return reinterpret_cast<const sockaddr*>(&address);
+    }
+};
+
+/// "\0smcd/r/<8 hex digits>": abstract, so it exists in no file system and vanishes with its owner.
+Name rendezvous_name(LinkGroupId id) noexcept {
+    Name name;
+    name.address.sun_family = AF_UNIX;
+    const int written = std::snprintf(&name.address.sun_path[1],
+                                      sizeof(name.address.sun_path) - 1,
+                                      "smcd/r/%08x",
+                                      static_cast<unsigned>(id.value()));
+    name.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 +
+                                         static_cast<std::size_t>(written));
+    return name;
+}
+
+Result<UniqueFd> open_socket() noexcept {
+    UniqueFd fd(raw::socket(AF_UNIX, kSocketType, 0));
+    if (!fd.valid()) {
+        return errno_error();
+    }
+    return lift_fd(std::move(fd));
+}
+
+/// Room for the control data of one message. A sender that packs more gets it cut off (MSG_CTRUNC).
+struct alignas(cmsghdr) ControlBuffer {
+    std::array<std::byte, CMSG_SPACE(sizeof(int) * kDescriptorsMax)> bytes{};
+};
+
+/// Takes every received descriptor out of the control data, so that none is left open; those beyond
+/// the array are closed.
+std::size_t collect_descriptors(msghdr& header,
+                                std::array<UniqueFd, kDescriptorsMax>& descriptors) noexcept {
+    std::size_t count = 0;
+    for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr;
+         part = CMSG_NXTHDR(&header, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS ||
+            part->cmsg_len < CMSG_LEN(0)) {
+            continue;
+        }
+        const std::size_t in_part = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < in_part; ++i, ++count) {
+            int fd = -1;
+            std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
+            UniqueFd taken(fd);
+            if (count < descriptors.size()) {
+                descriptors[count] = std::move(taken);
+            }
+        }
+    }
+    return count;
+}
+
+} // namespace
+
+Result<UniqueFd> listen_at(LinkGroupId id) noexcept {
+    SMCD_TRY(UniqueFd fd, open_socket());
+    const Name name = rendezvous_name(id);
+    if (raw::bind(fd.get(), name.get(), name.length) != 0 || raw::listen(fd.get(), kBacklog) != 0) {
+        return errno_error();
+    }
+    return fd;
+}
+
+Result<UniqueFd> connect_to(LinkGroupId id) noexcept {
+    SMCD_TRY(UniqueFd fd, open_socket());
+    const Name name = rendezvous_name(id);
+    if (raw::connect(fd.get(), name.get(), name.length) != 0) {
+        return errno_error();
+    }
+    return fd;
+}
+
+Result<UniqueFd> accept_from(int listener) noexcept {
+    UniqueFd fd(raw::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd.valid()) {
+        return errno_error();
+    }
+    return lift_fd(std::move(fd));
+}
+
+Result<uid_t> peer_uid(int socket) noexcept {
+    ucred credentials{};
+    socklen_t length = sizeof(credentials);
+    if (raw::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+        return errno_error();
+    }
+    return credentials.uid;
+}
+
+Result<void>
+send_message(int socket, const LinkMessage& message, std::span<const int> descriptors) noexcept {
+    iovec piece{
+        const_cast<LinkMessage*>(&message),
+        sizeof(message)}; // NOLINT(cppcoreguidelines-pro-type-const-cast): iovec has no const form
+    ControlBuffer control;
+    msghdr header{};
+    header.msg_iov = &piece;
+    header.msg_iovlen = 1;
+    if (!descriptors.empty()) {
+        header.msg_control = control.bytes.data();
+        header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+        cmsghdr* part = CMSG_FIRSTHDR(&header);
+        part->cmsg_level = SOL_SOCKET;
+        part->cmsg_type = SCM_RIGHTS;
+        part->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+        std::memcpy(CMSG_DATA(part), descriptors.data(), descriptors.size_bytes());
+    }
+    if (raw::sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        return errno_error();
+    }
+    return {};
+}
+
+Result<ReceivedMessage> receive_message(int socket) noexcept {
+    // One byte more than a message: a longer one is seen as such.
+    std::array<std::byte, sizeof(LinkMessage) + 1> datagram{};
+    iovec piece{datagram.data(), datagram.size()};
+    ControlBuffer control;
+    msghdr header{};
+    header.msg_iov = &piece;
+    header.msg_iovlen = 1;
+    header.msg_control = control.bytes.data();
+    header.msg_controllen = control.bytes.size();
+    const ssize_t length = raw::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length < 0) {
+        const int error = errno;
+        if (error == EAGAIN || error == EINTR) {
+            return errno_error(EAGAIN);
+        }
+        return engine_error(Errc::peer_gone);
+    }
+    ReceivedMessage received;
+    const std::size_t count = collect_descriptors(header, received.descriptors);
+    if (length == 0 && count == 0) {
+        return engine_error(Errc::peer_gone);
+    }
+    if ((header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
+        return engine_error(Errc::peer_violation);
+    }
+    SMCD_TRY(received.message,
+             parse_message(std::span(datagram).first(static_cast<std::size_t>(length)), count));
+    return received;
+}
+
+} // namespace smcd::dev

@@ -1,0 +1,43 @@
+// The sockets under a link: rendezvous names, connecting, messages with descriptors. Floor 2,
+// docs/shared-memory.md "links". Nothing here blocks.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <span>
+
+#include "devices/loopback/link_message.hpp"
+#include "smcd/base/result.hpp"
+#include "smcd/base/unique_fd.hpp"
+
+namespace smcd::dev {
+
+/// A socket that listens at the rendezvous name of `id`, numbered high. EADDRINUSE: somebody has
+/// that name.
+[[nodiscard]] Result<UniqueFd> listen_at(LinkGroupId id) noexcept;
+/// A socket connected to it. ECONNREFUSED: nobody listens there; EAGAIN: its backlog is full.
+[[nodiscard]] Result<UniqueFd> connect_to(LinkGroupId id) noexcept;
+/// The next waiting connection. EAGAIN: none.
+[[nodiscard]] Result<UniqueFd> accept_from(int listener) noexcept;
+
+/// Effective uid of the process at the other end, at the time of its listen() or connect().
+[[nodiscard]] Result<uid_t> peer_uid(int socket) noexcept;
+
+/// Sends a message with its descriptors, of which the caller keeps its copies. EAGAIN: the peer's
+/// queue is full; EPIPE, ECONNRESET: the peer is gone; ETOOMANYREFS: too many descriptors under
+/// way.
+[[nodiscard]] Result<void>
+send_message(int socket, const LinkMessage& message, std::span<const int> descriptors) noexcept;
+
+struct ReceivedMessage {
+    LinkMessage message;
+    std::array<UniqueFd, kDescriptorsMax>
+        descriptors; ///< as many as the message's kind carries, CLOEXEC
+};
+
+/// Takes the next message. EAGAIN: none there; Errc::peer_gone: end of the link;
+/// Errc::peer_violation: not a valid message. Descriptors of an invalid message are closed.
+[[nodiscard]] Result<ReceivedMessage> receive_message(int socket) noexcept;
+
+} // namespace smcd::dev

@@ -1,0 +1,220 @@
+// The public face of the loopback device, and its paths without a lock. HOT: signal, wake,
+// has_signal, harvest. Floor 2.
+#include "devices/loopback/loopback.hpp"
+
+#include <bit>
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include "devices/loopback/gid.hpp"
+#include "devices/loopback/impl.hpp"
+#include "smcd/base/raw_syscall.hpp"
+
+namespace smcd::dev {
+namespace {
+
+/// Runs a set-up operation; memory that ran out becomes a value like every other error.
+template <typename F>
+auto without_throwing(F&& operation) -> decltype(operation()) {
+    try {
+        return operation();
+    } catch (const std::bad_alloc&) {
+        return Error(std::errc::not_enough_memory);
+    }
+}
+
+LoopbackOptions within_limits(LoopbackOptions options) {
+    options.max_dmbs = std::min(options.max_dmbs, kSignalIndexCount);
+    options.max_links = std::min(options.max_links, SignalAreas::kCapacity);
+    return options;
+}
+
+} // namespace
+
+LoopbackDevice::Impl::Impl(DoorbellTable& doorbell_table, LoopbackOptions wanted)
+    : doorbells(doorbell_table), options(within_limits(std::move(wanted))),
+      gid(make_loopback_gid()) {}
+
+LoopbackDevice::LoopbackDevice(DoorbellTable& doorbells, LoopbackOptions options)
+    : impl_(std::make_unique<Impl>(doorbells, std::move(options))) {}
+
+LoopbackDevice::~LoopbackDevice() = default;
+
+Gid LoopbackDevice::gid() const {
+    return impl_->gid;
+}
+
+Result<void> LoopbackDevice::query_remote_gid(Gid remote_gid) const {
+    if (remote_gid != impl_->gid) {
+        return Error(std::errc::network_unreachable);
+    }
+    return {};
+}
+
+std::uint32_t LoopbackDevice::max_dmbs() const {
+    return impl_->options.max_dmbs;
+}
+
+Result<Dmb> LoopbackDevice::register_dmb(const DmbRequest& request) {
+    return without_throwing([&] { return impl_->register_dmb(request); });
+}
+
+Result<void> LoopbackDevice::unregister_dmb(DmbToken token) {
+    return without_throwing([&] { return impl_->unregister_dmb(token); });
+}
+
+Result<RemoteDmb> LoopbackDevice::attach_dmb(LinkGroupId owner, DmbToken token) {
+    return without_throwing([&] { return impl_->attach_dmb(owner, token); });
+}
+
+Result<void> LoopbackDevice::detach_dmb(DmbToken token) {
+    return without_throwing([&] { return impl_->detach_dmb(token); });
+}
+
+Result<void> LoopbackDevice::move_data(DmbToken token,
+                                       bool signal_owner,
+                                       std::uint32_t offset,
+                                       std::span<const std::byte> data) {
+    RemoteDmb target;
+    SMCD_TRY_VOID(impl_->move_data(token, offset, data, target));
+    if (signal_owner) {
+        signal(target, target.bells->doors_in.exchange(0, std::memory_order_acq_rel));
+        wake(target, target.bells->futex_in);
+    }
+    return {};
+}
+
+void LoopbackDevice::signal(const RemoteDmb& dmb, std::uint64_t doors) noexcept {
+    const int saved = errno;
+    Link& link = *static_cast<Link*>(dmb.route);
+    for_each_bit(doors, [&](std::size_t bit) {
+        const auto door = static_cast<unsigned>(bit);
+        impl_->counts.signals.fetch_add(1, std::memory_order_relaxed);
+        RingResult result = link.signal(door, dmb.index);
+        if (result == RingResult::unreachable) {
+            try {
+                result = impl_->fetch_doorbell(link, door);
+            } catch (const std::bad_alloc&) {
+                result = RingResult::unreachable;
+            }
+        }
+        if (result == RingResult::rung) {
+            impl_->counts.rung.fetch_add(1, std::memory_order_relaxed);
+        }
+        if (result != RingResult::unreachable) {
+            return;
+        }
+        impl_->counts.unsignalled.fetch_add(1, std::memory_order_relaxed);
+        const auto* last_resort = impl_->last_resort.load(std::memory_order_acquire);
+        if (last_resort != nullptr && *last_resort) {
+            (*last_resort)(dmb);
+        }
+    });
+    errno = saved;
+}
+
+void LoopbackDevice::wake(const RemoteDmb& /*dmb*/, std::atomic<std::uint32_t>& word) noexcept {
+    if (word.exchange(0, std::memory_order_acq_rel) == 0) {
+        return; // nobody sleeps, or another thread wakes them
+    }
+    const int saved = errno;
+    static_cast<void>(raw::futex_wake(word));
+    errno = saved;
+}
+
+std::size_t LoopbackDevice::harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) {
+    if (door >= kDoorbellCount) {
+        return 0;
+    }
+    std::size_t count = 0;
+    impl_->areas.for_each([&](std::uint32_t place, SignalArea& area) {
+        if (!area.has_signal(door)) {
+            return true;
+        }
+        area.harvest(door, [&](SbaIndex index) {
+            // The peer may raise what it likes; only its own DMBs count.
+            if (impl_->indices.belongs(index, place)) {
+                ++count;
+                on_signal(index);
+            }
+        });
+        return true;
+    });
+    return count;
+}
+
+bool LoopbackDevice::has_signal(unsigned door) const noexcept {
+    if (door >= kDoorbellCount) {
+        return false;
+    }
+    bool found = false;
+    impl_->areas.for_each([&](std::uint32_t /*place*/, const SignalArea& area) {
+        found = area.has_signal(door);
+        return !found;
+    });
+    return found;
+}
+
+Result<LinkGroupId> LoopbackDevice::link_group_id() {
+    return without_throwing([&] { return impl_->link_group_id(); });
+}
+
+Result<void> LoopbackDevice::export_doorbell(const RemoteDmb& dmb, unsigned door) {
+    Link& link = *static_cast<Link*>(dmb.route);
+    if (door >= kDoorbellCount || (impl_->doorbells.mine() & (1ULL << door)) == 0) {
+        return Error(std::errc::invalid_argument);
+    }
+    if (link.sent_generation[door].load(std::memory_order_relaxed) ==
+        impl_->doorbells.generation(door)) {
+        return {};
+    }
+    return without_throwing([&] { return impl_->export_doorbell(link, door); });
+}
+
+bool LoopbackDevice::has_link(LinkGroupId remote) const {
+    return impl_->has_link(remote);
+}
+
+int LoopbackDevice::poll_fd() const noexcept {
+    return impl_->poll_fd.load(std::memory_order_acquire);
+}
+
+void LoopbackDevice::service() {
+    try {
+        impl_->service();
+    } catch (const std::bad_alloc&) {
+        return; // what is left announces itself again
+    }
+}
+
+void LoopbackDevice::set_last_resort(std::function<void(const RemoteDmb&)> wake_peer) {
+    impl_->set_last_resort(std::move(wake_peer));
+}
+
+void LoopbackDevice::before_fork() {
+    impl_->before_fork();
+}
+
+void LoopbackDevice::after_fork_in_parent() {
+    impl_->after_fork_in_parent();
+}
+
+void LoopbackDevice::after_fork_in_child() {
+    impl_->after_fork_in_child();
+}
+
+LoopbackDevice::Usage LoopbackDevice::usage() const {
+    return impl_->usage();
+}
+
+LoopbackDevice::Counters LoopbackDevice::counters() const noexcept {
+    const auto& counts = impl_->counts;
+    return {counts.signals.load(std::memory_order_relaxed),
+            counts.rung.load(std::memory_order_relaxed),
+            counts.unsignalled.load(std::memory_order_relaxed),
+            counts.refused.load(std::memory_order_relaxed),
+            counts.violations.load(std::memory_order_relaxed)};
+}
+
+} // namespace smcd::dev

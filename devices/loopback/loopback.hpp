@@ -1,0 +1,127 @@
+// LoopbackDevice: SMC-D between processes of one host (CHID 0xFFFF), attach without copy. Floor 2.
+//
+// A DMB is a memfd: one private page (Bells) and the DMB itself, sealed SHRINK|GROW|SEAL after
+// sizing. Descriptors travel over one abstract UNIX seqpacket connection per pair of processes, the
+// *link*. The link group id of CLC messages (LinkGroupId) is random per process and names its
+// rendezvous socket, "\0smcd/r/<8 hex digits>".
+//
+// register_dmb() pushes the descriptor to the peer before it returns, and AF_UNIX delivers into the
+// receiver's queue synchronously: a peer that then reads our token in a CLC message finds the
+// descriptor waiting, without a round trip.
+//
+// Trust: SO_PEERCRED of the link must show our own effective uid (or one the configuration allows);
+// a received descriptor is mapped only if it is a regular tmpfs file with all seals and exactly the
+// announced size.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "devices/api/device.hpp"
+#include "devices/api/doorbell.hpp"
+
+namespace smcd::dev {
+
+struct LoopbackOptions {
+    std::vector<uid_t> allowed_uids;      ///< besides our own effective uid
+    std::uint32_t max_dmbs = 65536;       ///< DMBs of this process at once
+    std::uint64_t max_bytes = 4ULL << 30; ///< bytes of all DMBs of this process; over it: ENOMEM
+    std::uint32_t max_links = 4096; ///< peer processes at once (at most 4096); over it: ENOSPC
+    std::uint64_t max_peer_bytes =
+        64ULL << 30; ///< address space for the DMBs of peers; over it they cannot be attached
+    std::uint32_t max_doorbell_fds =
+        4096;              ///< eventfds of peers; over it those are woken by the last resort
+    bool populate = false; ///< fault the pages of a DMB in when it is registered
+};
+
+class LoopbackDevice final : public Device {
+public:
+    /// `doorbells` must outlive the device. Opens nothing yet: the rendezvous socket is made at the
+    /// first need.
+    LoopbackDevice(DoorbellTable& doorbells, LoopbackOptions options);
+    ~LoopbackDevice() override;
+
+    [[nodiscard]] Gid gid() const override;
+
+    [[nodiscard]] Chid fabric_id() const override { return kLoopbackChid; }
+
+    [[nodiscard]] Result<void> query_remote_gid(Gid remote_gid) const override;
+    [[nodiscard]] std::uint32_t max_dmbs() const override;
+    [[nodiscard]] Result<Dmb> register_dmb(const DmbRequest& request) override;
+    Result<void> unregister_dmb(DmbToken token) override;
+    Result<void> move_data(DmbToken token,
+                           bool signal,
+                           std::uint32_t offset,
+                           std::span<const std::byte> data) override;
+
+    [[nodiscard]] bool supports_attach() const override { return true; }
+
+    [[nodiscard]] Result<RemoteDmb> attach_dmb(LinkGroupId owner, DmbToken token) override;
+    Result<void> detach_dmb(DmbToken token) override;
+    void signal(const RemoteDmb& dmb, std::uint64_t doors) noexcept override;
+    void wake(const RemoteDmb& dmb, std::atomic<std::uint32_t>& word) noexcept override;
+    std::size_t harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) override;
+    [[nodiscard]] bool has_signal(unsigned door) const noexcept override;
+
+    /// Our id for CLC messages; opens the rendezvous socket at the first call. A process whose
+    /// effective uid changed since gets a new rendezvous (new id), since SO_PEERCRED shows the
+    /// credentials of listen().
+    [[nodiscard]] Result<LinkGroupId> link_group_id();
+    /// Makes sure that the peer of `dmb` holds the eventfd of our doorbell; cheap when it already
+    /// does.
+    Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door);
+    /// Whether a link to that peer exists already (first contact or not).
+    [[nodiscard]] bool has_link(LinkGroupId remote) const;
+
+    /// Descriptor that is readable (epoll, level) when a peer connected, sent something or went
+    /// away.
+    [[nodiscard]] int poll_fd() const noexcept;
+    /// Handles what poll_fd() announced; never blocks. Links whose peer died are dropped once no
+    /// DMB uses them.
+    void service();
+
+    /// Called by signal() when a peer's doorbell sleeps and cannot be rung, at most once per sleep:
+    /// its eventfd is not known here, or is unusable. The caller then wakes the peer by other
+    /// means. Must not block. Thread: any; the function may be called from any thread that signals.
+    void set_last_resort(std::function<void(const RemoteDmb&)> wake_peer);
+
+    /// Around fork(): before_fork() takes the device's lock, so that the child finds its tables
+    /// whole.
+    void before_fork();
+    void after_fork_in_parent();
+    /// In the child after fork(): inherited DMBs and attachments stay usable (signal, harvest,
+    /// memory), but new ones go over a rendezvous and links of the child's own.
+    void after_fork_in_child();
+
+    /// Number of live links, local DMBs and attached DMBs (statistics, leak tests).
+    struct Usage {
+        std::size_t links = 0;
+        std::size_t dmbs = 0;
+        std::size_t attached = 0;
+        std::uint64_t dmb_bytes = 0;
+    };
+
+    [[nodiscard]] Usage usage() const;
+
+    /// What happened since the start (statistics).
+    struct Counters {
+        std::uint64_t signals = 0;     ///< signal() per doorbell
+        std::uint64_t rung = 0;        ///< of these: an eventfd was written
+        std::uint64_t unsignalled = 0; ///< of these: left to the last resort
+        std::uint64_t refused = 0;     ///< peers refused because of their uid
+        std::uint64_t violations = 0;  ///< links ended because of what the peer sent
+    };
+
+    [[nodiscard]] Counters counters() const noexcept;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+} // namespace smcd::dev
