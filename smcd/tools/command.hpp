@@ -1,0 +1,37 @@
+// The sub-commands of smcu. Each file that defines one parses, works and prints; main() only
+// collects them. Floor 4.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+namespace smcd::tools {
+
+/// Exit statuses. 1 and 2 as usual; 125 to 127 as env(1) has them for starting a program.
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailure = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitOnTcp = 10;        ///< check: the connection stays on TCP
+inline constexpr int kExitNoConnection = 20; ///< check: there is no connection
+inline constexpr int kExitLauncher = 125;    ///< run: smcu itself failed
+inline constexpr int kExitNotExecutable = 126;
+inline constexpr int kExitNotFound = 127;
+
+/// Each adds its sub-command to the program; `status` is where its callback leaves the exit status.
+/// `command`: the words that run_words.hpp cut off; it and `status` must outlive the parsing.
+void add_run(CLI::App& program, int& status, const std::vector<std::string>& command);
+void add_ss(CLI::App& program, int& status);
+void add_stats(CLI::App& program, int& status);
+void add_check(CLI::App& program, int& status);
+void add_explain(CLI::App& program, int& status);
+void add_info(CLI::App& program, int& status);
+/// The commands that `check` and `info` start under the library; not listed in the help.
+void add_internal(CLI::App& program, int& status);
+
+/// "smcu COMMAND: text" on stderr.
+void complain(std::string_view command, std::string_view text);
+
+} // namespace smcd::tools

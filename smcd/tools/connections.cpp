@@ -1,0 +1,252 @@
+#include "smcd/tools/connections.hpp"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+
+#include "smcd/base/ids.hpp"
+#include "smcd/base/reason.hpp"
+#include "smcd/core/cdc.hpp"
+#include "smcd/tools/proc_files.hpp"
+#include "smcd/tools/tcp_bytes.hpp"
+#include "smcd/tools/text.hpp"
+
+namespace smcd::tools {
+namespace {
+
+/// The kernel's tables of one network namespace.
+struct Namespace {
+    TcpTable sockets;
+    std::unordered_set<std::uint64_t> beacons;
+};
+
+class Join {
+public:
+    explicit Join(const ShimSnapshot& snapshot) : snapshot_(snapshot) {}
+
+    void add(const ShimProcess& process);
+    [[nodiscard]] std::vector<Connection> take() &&;
+
+private:
+    const Namespace& namespace_of(pid_t pid);
+    void name_creator(Connection& row) const;
+    void add_socket(const ShimProcess& process, const OpenSocket& open, const ConnView* block);
+
+    const ShimSnapshot& snapshot_;
+    std::map<std::uint64_t, Namespace> namespaces_;
+    std::unordered_map<std::uint64_t, Connection> rows_; ///< by socket inode
+};
+
+const Namespace& Join::namespace_of(pid_t pid) {
+    std::uint64_t id = netns_of(pid);
+    if (id == 0) {
+        // Not to be seen, for whatever reason: the process's tables count for itself alone.
+        id = std::uint64_t{1} << 63U | static_cast<std::uint64_t>(pid);
+    }
+    const auto found = namespaces_.find(id);
+    if (found != namespaces_.end()) {
+        return found->second;
+    }
+    return namespaces_[id] = Namespace{read_tcp_table(pid), read_beacons(pid)};
+}
+
+void Join::add_socket(const ShimProcess& process, const OpenSocket& open, const ConnView* block) {
+    const auto known = rows_.find(open.inode);
+    if (known != rows_.end()) {
+        Connection& row = known->second;
+        if (row.pids.back() != process.pid) {
+            row.pids.push_back(process.pid);
+        }
+        if (!row.block && block != nullptr) {
+            row.block = *block;
+        }
+        return;
+    }
+    const Namespace& tables = namespace_of(process.pid);
+    const auto kernel = tables.sockets.find(open.inode);
+    if (kernel == tables.sockets.end() && block == nullptr) {
+        return; // a socket of another family, or one that never was connected
+    }
+    Connection row;
+    row.pid = process.pid;
+    row.pids = {process.pid};
+    row.command = process.command;
+    row.fd = open.fd;
+    row.inode = open.inode;
+    row.has_beacon = tables.beacons.contains(open.inode);
+    if (block != nullptr) {
+        row.block = *block;
+    }
+    if (kernel != tables.sockets.end()) {
+        row.local = kernel->second.local;
+        row.peer = kernel->second.peer;
+        row.uid = kernel->second.uid;
+        row.tcp_state = kernel->second.state;
+    }
+    rows_.emplace(open.inode, std::move(row));
+}
+
+void Join::add(const ShimProcess& process) {
+    std::unordered_map<std::uint64_t, const ConnView*> blocks;
+    for (const ChunkId& id : process.chunks) {
+        for (const ConnView& view : snapshot_.chunks.at(id).blocks) {
+            const ConnView*& known = blocks[view.inode];
+            // An inode number may come back while an older block of it lingers: the younger one is
+            // right.
+            if (known == nullptr || known->since_ns < view.since_ns) {
+                known = &view;
+            }
+        }
+    }
+    for (const OpenSocket& open : sockets_of(process.pid)) {
+        const auto found = blocks.find(open.inode);
+        add_socket(process, open, found == blocks.end() ? nullptr : found->second);
+    }
+}
+
+/// Of several holders, the row names the process that made the connection.
+void Join::name_creator(Connection& row) const {
+    if (!row.block) {
+        return;
+    }
+    const auto creator = static_cast<pid_t>(row.block->pid);
+    if (std::find(row.pids.begin(), row.pids.end(), creator) == row.pids.end()) {
+        return;
+    }
+    for (const ShimProcess& process : snapshot_.processes) {
+        if (process.pid == creator) {
+            row.pid = creator;
+            row.command = process.command;
+        }
+    }
+}
+
+std::vector<Connection> Join::take() && {
+    std::vector<Connection> list;
+    list.reserve(rows_.size());
+    const auto bytes = read_tcp_bytes();
+    for (auto& [inode, row] : rows_) {
+        name_creator(row);
+        row.mode = mode_of(row.block, row.tcp_state);
+        row.state = state_word(row.block, row.tcp_state);
+        const auto tcp = bytes.find(inode);
+        if (tcp != bytes.end()) {
+            row.rx_bytes = tcp->second.rx;
+            row.tx_bytes = tcp->second.tx;
+            row.interface = tcp->second.interface;
+        }
+        if (row.mode == Mode::smcd) {
+            row.rx_bytes = row.block->rx_bytes;
+            row.tx_bytes = row.block->tx_bytes;
+            row.device = device_name(row.block->device_chid);
+        }
+        list.push_back(std::move(row));
+    }
+    std::sort(list.begin(), list.end(), [](const Connection& a, const Connection& b) {
+        return a.pid != b.pid ? a.pid < b.pid : a.inode < b.inode;
+    });
+    return list;
+}
+
+/// docs/protocol.md "connection states": what the flags that went each way mean for us.
+std::string_view smc_state_word(std::uint32_t sent, std::uint32_t received) noexcept {
+    if ((received & kPeerConnAbort) != 0) {
+        return "PROCESSABORT";
+    }
+    if ((sent & kPeerConnAbort) != 0) {
+        return "PEERABORTWAIT";
+    }
+    constexpr std::uint32_t kClosing = kPeerDoneWriting | kPeerConnClosed;
+    const bool we = (sent & kClosing) != 0;
+    const bool peer = (received & kClosing) != 0;
+    if (we && peer) {
+        return (received & kPeerConnClosed) != 0 ? "APPFINCLOSEWAIT" : "PEERCLOSEWAIT2";
+    }
+    if (we) {
+        return "PEERCLOSEWAIT1";
+    }
+    return peer ? "APPCLOSEWAIT1" : "ACTIVE";
+}
+
+} // namespace
+
+std::vector<Connection> list_connections(const ShimSnapshot& snapshot) {
+    Join join(snapshot);
+    for (const ShimProcess& process : snapshot.processes) {
+        join.add(process);
+    }
+    return std::move(join).take();
+}
+
+std::string_view mode_word(Mode mode) noexcept {
+    switch (mode) {
+    case Mode::smcd:
+        return "SMCD";
+    case Mode::tcp:
+        return "TCP";
+    case Mode::handshake:
+        return "HANDSHAKE";
+    case Mode::listen:
+        return "LISTEN";
+    }
+    return "?";
+}
+
+Mode mode_of(const std::optional<ConnView>& block, std::uint8_t tcp_state) noexcept {
+    if (tcp_state == kTcpListen) {
+        return Mode::listen;
+    }
+    if (!block) {
+        return Mode::tcp;
+    }
+    switch (block->phase) {
+    case Phase::smc:
+        return Mode::smcd;
+    case Phase::connecting:
+    case Phase::handshake:
+        return Mode::handshake;
+    case Phase::unused:
+    case Phase::settling:
+    case Phase::tcp:
+    case Phase::closed:
+        break;
+    }
+    return Mode::tcp;
+}
+
+std::string_view state_word(const std::optional<ConnView>& block, std::uint8_t tcp_state) noexcept {
+    switch (mode_of(block, tcp_state)) {
+    case Mode::smcd:
+        return smc_state_word(block->tx_flags, block->rx_flags);
+    case Mode::handshake:
+        return "INIT";
+    case Mode::tcp:
+    case Mode::listen:
+        break;
+    }
+    return tcp_state == 0 ? "CLOSED" : tcp_state_word(tcp_state);
+}
+
+std::string why(const Connection& connection) {
+    switch (connection.mode) {
+    case Mode::smcd:
+        return {};
+    case Mode::handshake:
+        return "the handshake is under way";
+    case Mode::listen:
+        return connection.has_beacon ? "clients under the library will be accelerated"
+                                     : "no beacon: clients stay on TCP";
+    case Mode::tcp:
+        break;
+    }
+    if (!connection.block) {
+        return "the library does not follow this socket";
+    }
+    return std::string(reason_text(static_cast<Reason>(connection.block->reason)));
+}
+
+std::string device_name(std::uint32_t chid) {
+    return chid == kLoopbackChid.value() ? "loopback" : "chid " + hex(chid, 4);
+}
+
+} // namespace smcd::tools

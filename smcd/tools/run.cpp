@@ -1,0 +1,115 @@
+// `smcu run`: starts a program with the library preloaded, and becomes it. Floor 4, docs/smcu.md
+// "smcu run".
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "smcd/tools/command.hpp"
+#include "smcd/tools/launcher.hpp"
+#include "smcd/tools/program_file.hpp"
+#include "smcd/tools/size_text.hpp"
+
+namespace smcd::tools {
+namespace {
+
+struct RunOptions {
+    std::string receive_size;
+    std::string send_size;
+    std::string profile;
+    bool debug = false;
+    std::vector<std::string> unused;
+};
+
+/// Validator for -r and -t, in CLI11's form: an empty string means valid.
+std::string check_size(const std::string& text) {
+    return parse_size_text(text) ? std::string()
+                                 : "'" + text + "' is not a size (digits, optionally k, K, m or M)";
+}
+
+Settings settings_of(const RunOptions& options) {
+    Settings settings;
+    if (!options.receive_size.empty()) {
+        settings.emplace_back("SMCD_RCVBUF", options.receive_size);
+    }
+    if (!options.send_size.empty()) {
+        settings.emplace_back("SMCD_SNDBUF", options.send_size);
+    }
+    if (!options.profile.empty()) {
+        settings.emplace_back("SMCD_PROFILE", options.profile);
+    }
+    if (options.debug) {
+        settings.emplace_back("SMCD_DEBUG", "3");
+    }
+    return settings;
+}
+
+/// Says so when the library cannot reach the program. Returns whether to preload at all.
+bool advise(const std::string& name) {
+    const auto file = find_program(name);
+    const Preloadable answer = file ? inspect_program(*file) : Preloadable::unknown;
+    const std::string_view text = describe(answer);
+    if (!text.empty()) {
+        complain("run", "warning: " + name + ' ' + std::string(text) + "; it stays on TCP");
+    }
+    // A foreign loader would fail on our library, and with it the program; its children lose
+    // nothing: they inherit the foreign loader's world. In the other cases the library may still
+    // reach the program's children.
+    return answer != Preloadable::other_loader;
+}
+
+int start(const RunOptions& options, std::vector<std::string> command) {
+    if (command.empty()) {
+        complain("run", "no command given");
+        return kExitLauncher;
+    }
+    if (advise(command.front())) {
+        const auto preloaded = preload_into_environment();
+        if (!preloaded) {
+            complain("run", describe_preload_error(preloaded.error()));
+            return kExitLauncher;
+        }
+    }
+    apply(settings_of(options));
+    std::vector<char*> argv;
+    argv.reserve(command.size() + 1);
+    for (std::string& argument : command) {
+        argv.push_back(argument.data());
+    }
+    argv.push_back(nullptr);
+    ::execvp(argv[0], argv.data());
+    const int error = errno;
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
+    complain("run", "cannot start " + command.front() + ": " + std::strerror(error));
+    return error == ENOENT ? kExitNotFound : kExitNotExecutable;
+}
+
+} // namespace
+
+void add_run(CLI::App& program, int& status, const std::vector<std::string>& command) {
+    auto options = std::make_shared<RunOptions>();
+    CLI::App* run = program.add_subcommand("run", "Start a program under the library");
+    // For the help alone: these words never get here.
+    run->add_option(
+        "command", options->unused, "the program and its arguments; \"--\" may stand before it");
+    run->footer(
+        "Options behind the command's name belong to the command.\n"
+        "Exit status: that of the command; 125 smcu failed, 126 the command cannot be started, "
+        "127 it is not found.");
+    run->add_option("-r,--rcvbuf", options->receive_size, "receive buffer: digits and k, K, m or M")
+        ->type_name("SIZE")
+        ->check(check_size);
+    run->add_option("-t,--sndbuf", options->send_size, "send buffer")
+        ->type_name("SIZE")
+        ->check(check_size);
+    run->add_option("--profile", options->profile, "how to wait for data")
+        ->type_name("NAME")
+        ->check(CLI::IsMember({"balanced", "latency", "efficient", "throughput"}));
+    run->add_flag("-d,--debug", options->debug, "log to stderr what the library does");
+    run->callback([options, &status, &command] { status = start(*options, command); });
+}
+
+} // namespace smcd::tools
