@@ -79,12 +79,13 @@ void HandshakeStateDeleter::operator()(HandshakeState* state) const noexcept {
 void handshake_start_client(Process& process, Socket& socket) {
     socket.handshake.reset(new HandshakeState());
     socket.handshake->machine.emplace<clc::ClientHandshake>();
+    // The phase first: from watch() on the progress thread may be driving too.
+    process.set_phase(socket, Phase::connecting, Reason::none);
     if (!process.progress().watch(socket)) {
         process.discovery().unmark(socket.fd, socket.mark);
         leave_to_tcp(process, socket, Reason::no_resources);
         return;
     }
-    process.set_phase(socket, Phase::connecting, Reason::none);
     handshake_drive(process, socket);
 }
 

@@ -27,8 +27,12 @@ bool may_receive_from_tcp(const Socket& socket) noexcept {
 }
 
 PollMask pending_poll(Socket& socket) noexcept {
-    const Phase phase = socket.phase();
-    const std::uint32_t flags = socket.block->flags.load(std::memory_order_acquire);
+    const ConnBlock* block = socket.block;
+    if (block == nullptr) {
+        return 0;
+    }
+    const Phase phase = block->phase.load(std::memory_order_acquire);
+    const std::uint32_t flags = block->flags.load(std::memory_order_acquire);
     PollMask mask = 0;
     if (phase == Phase::connecting) {
         return 0;

@@ -83,6 +83,9 @@ void Process::release_socket(Socket& socket) {
         if (Socket::is_ours(phase) && phase != Phase::smc) {
             handshake_finish_for_close(*this, socket, kCloseLimitNs);
         }
+    }
+    const std::lock_guard lifecycle(lifecycle_mutex_);
+    if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection) {
         tear_down(socket);
     }
     progress_->unwatch(socket);
@@ -201,6 +204,7 @@ void Process::tear_down(Socket& socket) {
 }
 
 void Process::before_fork() {
+    lifecycle_mutex_.lock();
     setup_mutex_.lock();
     discovery_->before_fork();
     progress_->before_fork();
@@ -227,6 +231,7 @@ void Process::after_fork_in_parent() {
     progress_->after_fork_in_parent();
     discovery_->after_fork(false);
     setup_mutex_.unlock();
+    lifecycle_mutex_.unlock();
 }
 
 void Process::after_fork_in_child() {
@@ -244,6 +249,7 @@ void Process::after_fork_in_child() {
     progress_->after_fork_in_child();
     discovery_->after_fork(true);
     setup_mutex_.unlock();
+    lifecycle_mutex_.unlock();
     exited_.store(false);
 }
 

@@ -69,6 +69,9 @@ public:
     /// Last steps of the process: waiting bytes go out, the statistics line is written. Bounded in time; idempotent.
     void at_exit();
 
+    /// Held by the progress thread while it works on a socket, and by whoever recycles one.
+    [[nodiscard]] std::mutex& lifecycle_mutex() noexcept { return lifecycle_mutex_; }
+
     /// Calls f for every live Socket (any kind). Progress thread, fork and exit.
     template <typename F>
     void for_each_socket(F&& f) {
@@ -95,6 +98,7 @@ private:
     std::unique_ptr<Progress> progress_;
     Statistics statistics_;
     std::atomic<PhaseObserver*> observer_{nullptr};
+    std::mutex lifecycle_mutex_;
     std::mutex sockets_mutex_;
     std::vector<std::unique_ptr<SocketChunk>> socket_chunks_;
     std::vector<Socket*> free_sockets_;

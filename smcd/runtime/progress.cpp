@@ -54,7 +54,11 @@ struct Progress::Impl {
     asio::posix::stream_descriptor device;      ///< the loopback device's poll_fd(), borrowed
     asio::steady_timer timer;
     std::mutex mutex;
-    std::vector<std::uint64_t> deadlines; ///< tags of sockets with a deadline
+    struct Deadline {
+        std::uint64_t tag;
+        std::uint64_t at_ns;
+    };
+    std::vector<Deadline> deadlines;
     bool timer_armed = false;
     bool device_watched = false;
     std::thread thread;
@@ -85,6 +89,7 @@ void Progress::Impl::on_connections(Process& process) {
                                       0);
         for (int i = 0; i < n; ++i) {
             const epoll_event& event = events[static_cast<std::size_t>(i)];
+            const std::lock_guard guard(process.lifecycle_mutex());
             Socket* socket = socket_of(event.data.u64);
             if (socket == nullptr) {
                 continue;
@@ -122,23 +127,22 @@ void Progress::Impl::arm_timer(Process& process) {
 
 void Progress::Impl::on_timer(Process& process) {
     const std::uint64_t now = monotonic_ns();
-    std::vector<Socket*> due;
+    std::vector<std::uint64_t> due;
     {
         const std::lock_guard guard(mutex);
-        std::erase_if(deadlines, [&](std::uint64_t tag) {
-            Socket* socket = socket_of(tag);
-            if (socket == nullptr || !Socket::is_ours(socket->phase()) ||
-                socket->phase() == Phase::smc) {
-                return true;
+        std::erase_if(deadlines, [&](const Deadline& entry) {
+            if (entry.at_ns > now) {
+                return false;
             }
-            if (socket->deadline_ns <= now) {
-                due.push_back(socket);
-            }
-            return false;
+            due.push_back(entry.tag);
+            return true;
         });
     }
-    for (Socket* socket : due) {
-        handshake_on_deadline(process, *socket, now);
+    for (const std::uint64_t tag : due) {
+        const std::lock_guard guard(process.lifecycle_mutex());
+        if (Socket* socket = socket_of(tag); socket != nullptr) {
+            handshake_on_deadline(process, *socket, now);
+        }
     }
     const std::lock_guard guard(mutex);
     timer_armed = !deadlines.empty();
@@ -221,8 +225,7 @@ void Progress::arm_deadline(Socket& socket, std::uint64_t deadline_ns) {
         return;
     }
     const std::lock_guard guard(impl_->mutex);
-    socket.deadline_ns = deadline_ns;
-    impl_->deadlines.push_back(tag_of(socket));
+    impl_->deadlines.push_back({tag_of(socket), deadline_ns});
     if (!impl_->timer_armed) {
         impl_->timer_armed = true;
         const bool outer = std::exchange(this_is_progress, true);

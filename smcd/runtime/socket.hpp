@@ -65,7 +65,6 @@ public:
     std::unique_ptr<HandshakeState, HandshakeStateDeleter> handshake;
     DiscoveryMark mark;
     std::atomic<std::uint32_t> send_stalls{0}; ///< sends that found too little space (edges of EPOLLOUT)
-    std::uint64_t deadline_ns = 0;            ///< handshake: when patience ends
     std::uint32_t watch_epoch = 0;            ///< progress thread that watches the descriptor; 0: none
     void* registrations = nullptr;            ///< epoll registrations (the shim's)
 
