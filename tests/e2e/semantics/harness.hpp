@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -103,8 +104,8 @@ void wait_asleep(pid_t pid, pid_t tid);
 /// The value, hidden from the compiler: the tests pass arguments that it rightly warns of.
 template <typename T>
 [[nodiscard]] T opaque(T value) {
-    volatile T hidden = value;
-    return hidden;
+    const std::atomic<T> hidden{value};
+    return hidden.load(std::memory_order_relaxed);
 }
 
 struct Case {

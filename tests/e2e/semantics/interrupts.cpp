@@ -77,7 +77,7 @@ void restarted_receive(Context& c) {
             const auto* with = static_cast<Both*>(argument);
             ::pthread_kill(with->thread, SIGUSR1);
             while (handled == 0) {
-                ::usleep(200);
+                std::this_thread::yield();
             }
             wait_asleep(::getpid(), with->tid);
             with->c->peer().run("send 3");

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -250,7 +251,7 @@ void inherited_by_a_shell(Context& c) {
 }
 
 void cancelled_thread(Context& c) {
-    int fd = c.open();
+    const int fd = c.open();
     pthread_t thread{};
     pid_t tid = -1;
 
@@ -261,16 +262,16 @@ void cancelled_thread(Context& c) {
 
     const auto body = [](void* argument) -> void* {
         auto* with = static_cast<Shared*>(argument);
-        *with->tid = ::gettid();
+        with->tid = ::gettid();
         char byte = 0;
         ::recv(with->fd, &byte, 1, 0);
         return nullptr;
     };
     check(::pthread_create(&thread, nullptr, body, &shared) == 0 ? 0 : -1, "pthread_create");
-    while (*shared.tid == -1) {
-        ::usleep(100);
+    while (shared.tid == -1) {
+        std::this_thread::yield();
     }
-    wait_asleep(::getpid(), tid);
+    wait_asleep(::getpid(), shared.tid);
     ::pthread_cancel(thread);
     void* value = nullptr;
     ::pthread_join(thread, &value);
