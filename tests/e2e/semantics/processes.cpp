@@ -253,12 +253,11 @@ void inherited_by_a_shell(Context& c) {
 void cancelled_thread(Context& c) {
     const int fd = c.open();
     pthread_t thread{};
-    pid_t tid = -1;
 
     struct Shared {
         int fd;
-        volatile pid_t* tid;
-    } shared{fd, &tid};
+        std::atomic<pid_t> tid;
+    } shared{fd, -1};
 
     const auto body = [](void* argument) -> void* {
         auto* with = static_cast<Shared*>(argument);
