@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The command line of smcu from outside, with a stand-in for the library.
 
-Environment: SMCU the program, FAKE_PRELOAD the stand-in (a shared library that publishes a page and does nothing else).
+Environment: SMCU the program; FAKE_PRELOAD the stand-in, a shared library that publishes a page and
+does nothing else.
 """
 import json
 import os
@@ -38,8 +39,9 @@ class CliTest(unittest.TestCase):
         environment = {k: v for k, v in os.environ.items()
                        if k != "LD_PRELOAD" and not k.startswith(("SMCD_", "SMC_"))}
         environment.update(env or {})
-        done = subprocess.run([program or self.smcu, *words], env=environment, text=True, timeout=WATCHDOG_S,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run([program or self.smcu, *words], env=environment, text=True,
+                              timeout=WATCHDOG_S, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
         self.assertEqual(done.returncode, status, f"{words}: {done.stdout}{done.stderr}")
         return done
 
@@ -61,8 +63,8 @@ class CliTest(unittest.TestCase):
 
     def test_wrong_usage_is_status_2(self):
         for words in ([], ["nonsense"], ["ss", "--nonsense"], ["check"], ["check", "--self", "-S"],
-                      ["check", "no-port"], ["explain"], ["explain", "x", "--list"], ["stats", "reset"],
-                      ["ss", "--pid", "x"], ["ss", "--interval", "0"]):
+                      ["check", "no-port"], ["explain"], ["explain", "x", "--list"],
+                      ["stats", "reset"], ["ss", "--pid", "x"], ["ss", "--interval", "0"]):
             self.assertTrue(self.run_smcu(*words, status=2).stderr.startswith("smcu"), words)
 
     # --- run ---------------------------------------------------------------------------------
@@ -81,8 +83,8 @@ class CliTest(unittest.TestCase):
 
     def test_run_sets_what_was_asked_for(self):
         seen = self.environment_of("-r", "64k", "-t", "1M", "--profile", "latency", "--debug")
-        self.assertEqual((seen["SMCD_RCVBUF"], seen["SMCD_SNDBUF"], seen["SMCD_PROFILE"], seen["SMCD_DEBUG"]),
-                         ("64k", "1M", "latency", "3"))
+        names = ("SMCD_RCVBUF", "SMCD_SNDBUF", "SMCD_PROFILE", "SMCD_DEBUG")
+        self.assertEqual([seen[name] for name in names], ["64k", "1M", "latency", "3"])
 
     def test_run_sets_nothing_else(self):
         self.assertEqual([name for name in self.environment_of() if name.startswith("SMCD_")], [])
@@ -102,7 +104,8 @@ class CliTest(unittest.TestCase):
         self.run_smcu("run", str(self.library.parent), status=126)
         for words in ([], ["--"], ["-r", "5x", "true"], ["-r", "0", "true"], ["--nonsense", "true"],
                       ["--profile", "warp", "true"], ["-r"]):
-            self.assertTrue(self.run_smcu("run", *words, status=125).stderr.startswith("smcu"), words)
+            done = self.run_smcu("run", *words, status=125)
+            self.assertTrue(done.stderr.startswith("smcu"), words)
 
     def test_run_without_the_library_says_where_it_looked(self):
         lonely = Path(self.folder.name) / "lonely" / "bin"
@@ -118,14 +121,16 @@ class CliTest(unittest.TestCase):
         done = self.run_smcu("run", "true", status=125, program=odd / "bin" / "smcu")
         self.assertIn("space", done.stderr)
 
-    @unittest.skipUnless(platform.machine() == "x86_64", "the program is made of x86-64 instructions")
+    @unittest.skipUnless(platform.machine() == "x86_64", "the program is x86-64 code")
     def test_run_warns_about_a_static_program(self):
         program = Path(self.folder.name) / "static"
-        code = b"\xb8\x3c\0\0\0" b"\xbf\x07\0\0\0" b"\x0f\x05"  # mov eax,60; mov edi,7; syscall: exit(7)
+        # mov eax,60; mov edi,7; syscall: exit(7)
+        code = b"\xb8\x3c\0\0\0" b"\xbf\x07\0\0\0" b"\x0f\x05"
         base, headers = 0x400000, 64 + 56
         size = headers + len(code)
         ident = b"\x7fELF\2\1\1" + bytes(9)
-        header = ident + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + headers, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+        header = ident + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + headers, 64, 0, 0,
+                                     64, 56, 1, 0, 0, 0)
         segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096)
         program.write_bytes(header + segment + code)
         program.chmod(0o755)
@@ -140,10 +145,11 @@ class CliTest(unittest.TestCase):
 
     def start_listener(self):
         code = ("import socket,sys\n"
-                "l=socket.create_server(('127.0.0.1',0)); c=socket.create_connection(l.getsockname())\n"
+                "l=socket.create_server(('127.0.0.1',0))\n"
+                "c=socket.create_connection(l.getsockname())\n"
                 "a=l.accept()[0]; print(l.getsockname()[1],flush=True); sys.stdin.read()\n")
-        child = subprocess.Popen([self.smcu, "run", "--", "/usr/bin/env", "python3", "-c", code], text=True,
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = subprocess.Popen([self.smcu, "run", "--", "/usr/bin/env", "python3", "-c", code],
+                                 text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(child.stdout.close)
         self.addCleanup(child.wait, WATCHDOG_S)
         self.addCleanup(child.stdin.close)
@@ -159,13 +165,15 @@ class CliTest(unittest.TestCase):
         self.assertTrue(all(row["pid"] == child.pid for row in rows))
         listener = [row for row in rows if row["mode"] == "LISTEN"][0]
         self.assertEqual(listener["local"], f"127.0.0.1:{port}")
-        for option, count in (("-l", 1), ("-t", 2), ("--fallback", 2), ("-s", 0), ("-a", 3), ("-e", 2)):
+        for option, count in (("-l", 1), ("-t", 2), ("--fallback", 2), ("-s", 0), ("-a", 3),
+                              ("-e", 2)):
             out = self.run_smcu("ss", option, "--pid", pid).stdout
             self.assertEqual(out.count("127.0.0.1:"), 2 * count - out.count("0.0.0.0:0"), out)
 
     def test_ss_counts_tcp_bytes(self):
         child, _ = self.start_listener()
-        rows = json.loads(self.run_smcu("ss", "--json", "--pid", str(child.pid)).stdout)["connections"]
+        out = self.run_smcu("ss", "--json", "--pid", str(child.pid)).stdout
+        rows = json.loads(out)["connections"]
         self.assertEqual([row["rx_bytes"] for row in rows], [0, 0])
         self.assertTrue(all(row["tx_bytes"] <= 1 for row in rows))
 
@@ -173,15 +181,16 @@ class CliTest(unittest.TestCase):
         self.run_smcu("ss", "--pid", "1073741823", status=1)
 
     def test_ss_watch_prints_again_until_it_is_stopped(self):
-        with subprocess.Popen([self.smcu, "ss", "--json", "--watch", "--interval", "0.1"], text=True,
-                              stdout=subprocess.PIPE) as child:
+        with subprocess.Popen([self.smcu, "ss", "--json", "--watch", "--interval", "0.1"],
+                              text=True, stdout=subprocess.PIPE) as child:
             for _ in range(3):
                 self.assertEqual(json.loads(child.stdout.readline())["schema"], "smcu.ss/1")
             child.terminate()
 
     def test_stats_shows_a_program_under_the_library(self):
         child, _ = self.start_listener()
-        for words in (["stats", "json"], ["stats", "--json"], ["stats", "--json", "--pid", str(child.pid)]):
+        for words in (["stats", "json"], ["stats", "--json"],
+                      ["stats", "--json", "--pid", str(child.pid)]):
             document = json.loads(self.run_smcu(*words).stdout)
             self.assertEqual(document["schema"], "smcu.stats/1")
             self.assertIn(child.pid, [process["pid"] for process in document["processes"]])
@@ -205,14 +214,16 @@ class CliTest(unittest.TestCase):
                 server.settimeout(WATCHDOG_S)
                 self.assertEqual(server.recv(1), b"")
         report = json.loads(out)
-        self.assertEqual((report["schema"], report["result"], report["peer"]), ("smcu.check/1", "tcp", target))
+        self.assertEqual([report[key] for key in ("schema", "result", "peer")],
+                         ["smcu.check/1", "tcp", target])
         self.assertTrue(report["problem"])
 
     def test_check_self_tells_what_the_stand_in_does(self):
         self.assertIn("on TCP", self.run_smcu("check", "--self", status=10).stdout)
 
     def test_check_with_its_own_server(self):
-        with subprocess.Popen([self.smcu, "check", "-S", "0"], text=True, stdout=subprocess.PIPE) as server:
+        with subprocess.Popen([self.smcu, "check", "-S", "0"], text=True,
+                              stdout=subprocess.PIPE) as server:
             port = server.stdout.readline().split()[1]
             self.run_smcu("check", f"localhost:{port}", status=10)
             server.terminate()
