@@ -155,7 +155,7 @@ RemoteDmb LoopbackDevice::Impl::view_of(DmbToken token, const Attachment& attach
 }
 
 Result<RemoteDmb> LoopbackDevice::Impl::attach_pending(Link& link, DmbToken token) {
-    if (!may_share_with(link.peer_uid)) {
+    if (!may_share_with(link.process.uid)) {
         return Error(std::errc::permission_denied);
     }
     const auto [entry, inserted] = attached_.try_emplace(token.value());

@@ -109,7 +109,7 @@ private:
     Result<Link*> link_to(LinkGroupId remote);
     Link* find_link(LinkGroupId remote);
     Result<Link*> connect_link(LinkGroupId remote);
-    Result<Link*> add_link(UniqueFd socket, LinkGroupId remote, uid_t uid);
+    Result<Link*> add_link(UniqueFd socket, LinkGroupId remote, PeerIdentity process);
     [[nodiscard]] bool may_share_with(uid_t uid) const noexcept;
     void fetch_from(LinkGroupId remote);
     void accept_waiting();
@@ -118,6 +118,7 @@ private:
     // inbound.cpp
     void drain(Link& link);
     Result<void> handle(Link& link, ReceivedMessage& received);
+    [[nodiscard]] static bool is_somebody_elses(const Link& link, LinkGroupId claimed) noexcept;
     Result<void> on_hello(Link& link, ReceivedMessage& received);
     Result<void> on_dmb(Link& link, ReceivedMessage& received);
     void on_doorbell(Link& link, ReceivedMessage& received);

@@ -57,9 +57,21 @@ Result<void> LoopbackDevice::Impl::handle(Link& link, ReceivedMessage& received)
     return engine_error(Errc::peer_violation);
 }
 
+/// Whether somebody else listens at the name that a process which connected to us claims: nobody is
+/// taken for another. A name without a listener is believed: its holder may have connected, said
+/// all it had to say and gone.
+bool LoopbackDevice::Impl::is_somebody_elses(const Link& link, LinkGroupId claimed) noexcept {
+    const auto probe = connect_to(claimed);
+    if (!probe) {
+        return probe.error() != std::errc::connection_refused;
+    }
+    const auto holder = peer_identity(probe->get());
+    return !holder || holder->pid != link.process.pid || holder->uid != link.process.uid;
+}
+
 Result<void> LoopbackDevice::Impl::on_hello(Link& link, ReceivedMessage& received) {
     const LinkGroupId peer(received.message.first);
-    if (link.outgoing && link.peer != peer) {
+    if (link.outgoing ? link.peer != peer : is_somebody_elses(link, peer)) {
         return engine_error(Errc::peer_violation);
     }
     const int area = received.descriptors[0].get();

@@ -19,6 +19,7 @@
 
 #include "devices/api/dmb.hpp"
 #include "devices/api/doorbell.hpp"
+#include "devices/loopback/link_socket.hpp"
 #include "devices/loopback/signal_area.hpp"
 #include "smcd/base/mapping.hpp"
 #include "smcd/base/result.hpp"
@@ -70,7 +71,7 @@ struct Link {
     std::uint64_t serial = 0; ///< never reused; tag of the socket's events
     LinkGroupId peer;        ///< rendezvous of the peer; 0 until its hello, when it connected to us
     UniqueFd socket;         ///< invalid: the peer is gone, or misbehaved
-    uid_t peer_uid = 0;      ///< effective uid at the time of its connect() or listen()
+    PeerIdentity process;    ///< who is at the other end
     bool greeted = false;    ///< the peer's hello is here
     bool outgoing = false;   ///< made by our connect(): the peer is who has the name
     bool inherited = false;  ///< from before fork(): the parent reads the socket

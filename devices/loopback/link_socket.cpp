@@ -106,20 +106,24 @@ Result<UniqueFd> accept_from(int listener) noexcept {
     return lift_fd(std::move(fd));
 }
 
-Result<uid_t> peer_uid(int socket) noexcept {
+Result<PeerIdentity> peer_identity(int socket) noexcept {
     ucred credentials{};
     socklen_t length = sizeof(credentials);
     if (raw::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
         return errno_error();
     }
-    return credentials.uid;
+    return PeerIdentity{credentials.uid, credentials.pid};
+}
+
+bool closed_in_silence(int socket) noexcept {
+    std::byte first{};
+    return raw::recv(socket, &first, sizeof(first), MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 Result<void>
 send_message(int socket, const LinkMessage& message, std::span<const int> descriptors) noexcept {
-    iovec piece{
-        const_cast<LinkMessage*>(&message),
-        sizeof(message)}; // NOLINT(cppcoreguidelines-pro-type-const-cast): iovec has no const form
+    LinkMessage copy = message; // iovec has no const form
+    iovec piece{&copy, sizeof(copy)};
     ControlBuffer control;
     msghdr header{};
     header.msg_iov = &piece;

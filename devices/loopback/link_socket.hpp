@@ -21,8 +21,15 @@ namespace smcd::dev {
 /// The next waiting connection. EAGAIN: none.
 [[nodiscard]] Result<UniqueFd> accept_from(int listener) noexcept;
 
-/// Effective uid of the process at the other end, at the time of its listen() or connect().
-[[nodiscard]] Result<uid_t> peer_uid(int socket) noexcept;
+/// The process at the other end, at the time of its listen() or connect().
+struct PeerIdentity {
+    uid_t uid = 0; ///< effective
+    pid_t pid = 0; ///< in our PID namespace; 0: not visible there
+};
+
+[[nodiscard]] Result<PeerIdentity> peer_identity(int socket) noexcept;
+/// Whether the other end has closed without having said anything.
+[[nodiscard]] bool closed_in_silence(int socket) noexcept;
 
 /// Sends a message with its descriptors, of which the caller keeps its copies. EAGAIN: the peer's
 /// queue is full; EPIPE, ECONNRESET: the peer is gone; ETOOMANYREFS: too many descriptors under

@@ -72,19 +72,11 @@ Result<LinkGroupId> LoopbackDevice::Impl::ensure_rendezvous() {
 }
 
 Link* LoopbackDevice::Impl::find_link(LinkGroupId remote) {
-    Link* found = nullptr;
     const auto [first, last] = by_peer_.equal_range(remote.value());
-    for (auto it = first; it != last; ++it) {
-        Link& link = *it->second;
-        if (!link.connected() || link.inherited) {
-            continue;
-        }
-        if (link.outgoing) {
-            return &link; // for certain the holder of that name; an accepted one claims to be
-        }
-        found = &link;
-    }
-    return found;
+    const auto usable = std::find_if(first, last, [](const auto& item) {
+        return item.second->connected() && !item.second->inherited;
+    });
+    return usable != last ? usable->second : nullptr;
 }
 
 Result<Link*> LoopbackDevice::Impl::link_to(LinkGroupId remote) {
@@ -96,7 +88,7 @@ Result<Link*> LoopbackDevice::Impl::link_to(LinkGroupId remote) {
     if (link == nullptr) {
         return connect_link(remote);
     }
-    if (!may_share_with(link->peer_uid)) {
+    if (!may_share_with(link->process.uid)) {
         return Error(std::errc::permission_denied);
     }
     return link;
@@ -105,16 +97,17 @@ Result<Link*> LoopbackDevice::Impl::link_to(LinkGroupId remote) {
 Result<Link*> LoopbackDevice::Impl::connect_link(LinkGroupId remote) {
     SMCD_TRY_VOID(ensure_rendezvous());
     SMCD_TRY(UniqueFd socket, connect_to(remote));
-    SMCD_TRY(const uid_t uid, peer_uid(socket.get()));
-    if (!may_share_with(uid)) {
+    SMCD_TRY(const PeerIdentity process, peer_identity(socket.get()));
+    if (!may_share_with(process.uid)) {
         counts.refused.fetch_add(1, std::memory_order_relaxed);
         return Error(std::errc::permission_denied);
     }
-    return add_link(std::move(socket), remote, uid);
+    return add_link(std::move(socket), remote, process);
 }
 
 /// Sets a link up and says hello. remote 0: the peer connected to us, its hello will tell.
-Result<Link*> LoopbackDevice::Impl::add_link(UniqueFd socket, LinkGroupId remote, uid_t uid) {
+Result<Link*>
+LoopbackDevice::Impl::add_link(UniqueFd socket, LinkGroupId remote, PeerIdentity process) {
     if (links_.size() >= options.max_links) {
         return Error(std::errc::no_space_on_device);
     }
@@ -125,7 +118,7 @@ Result<Link*> LoopbackDevice::Impl::add_link(UniqueFd socket, LinkGroupId remote
     SMCD_TRY(link->place, areas.add(area.get()));
     link->serial = next_serial_++;
     link->peer = remote;
-    link->peer_uid = uid;
+    link->process = process;
     link->outgoing = remote.value() != 0;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP;
@@ -134,9 +127,10 @@ Result<Link*> LoopbackDevice::Impl::add_link(UniqueFd socket, LinkGroupId remote
     auto ready = raw::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.get(), &event) == 0
                      ? send_message(socket.get(), hello_message(own_group_), shared)
                      : Result<void>(errno_error());
-    if (!ready) {
+    // A peer that connected and has gone already may have left messages: they count.
+    const bool gone = !ready && ready.error() == std::errc::broken_pipe;
+    if (!ready && (link->outgoing || !gone)) {
         areas.remove(link->place);
-        const bool gone = ready.error() == std::errc::broken_pipe;
         return gone ? Error(std::errc::connection_refused) : Error(ready.error());
     }
     link->socket = std::move(socket);
@@ -176,16 +170,20 @@ void LoopbackDevice::Impl::accept_waiting() {
         if (!socket) {
             return;
         }
-        const auto uid = peer_uid(socket->get());
-        if (!uid || !may_share_with(*uid)) {
+        const auto process = peer_identity(socket->get());
+        if (!process || !may_share_with(process->uid)) {
             counts.refused.fetch_add(1, std::memory_order_relaxed);
-            SMCD_LOG_LIMITED(info, "loopback: refused a peer of uid %u", uid ? *uid : ~0U);
+            SMCD_LOG_LIMITED(
+                info, "loopback: refused a peer of uid %u", process ? process->uid : ~0U);
             continue;
+        }
+        if (closed_in_silence(socket->get())) {
+            continue; // a peer that checked whether we hold this name
         }
         if (silent_links_ >= kSilentLinksMax) {
             drop_oldest_silent_link();
         }
-        auto link = add_link(*std::move(socket), LinkGroupId{}, *uid);
+        auto link = add_link(*std::move(socket), LinkGroupId{}, *process);
         if (link) {
             drain(**link);
         }
