@@ -167,7 +167,11 @@ SMCD_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
                     }
                     break;
                 }
+                const msghdr& message = messages[done].msg_hdr;
                 messages[done++].msg_len = static_cast<unsigned>(n);
+                if (static_cast<size_t>(n) < smcd::total_bytes({message.msg_iov, message.msg_iovlen})) {
+                    break;  // the stream must not continue with the next message
+                }
             }
             return static_cast<ssize_t>(done);
         },

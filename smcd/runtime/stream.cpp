@@ -17,14 +17,6 @@
 namespace smcd {
 namespace {
 
-std::size_t total_bytes(std::span<const iovec> buffers) noexcept {
-    std::size_t total = 0;
-    for (const iovec& buffer : buffers) {
-        total += buffer.iov_len;
-    }
-    return total;
-}
-
 std::uint64_t timeout_of(Socket& socket, int option) noexcept {
     const bool receive = option == SO_RCVTIMEO;
     std::atomic<bool>& known = receive ? socket.receive_timeout_known : socket.send_timeout_known;
@@ -149,10 +141,10 @@ ssize_t receive_smc(Process& process,
 ssize_t send_smc(Process& process,
                  Socket& socket,
                  std::span<const iovec> buffers,
+                 std::size_t done,
                  CallDeadline& call) {
     TxPath tx(socket.channel);
     const std::size_t wanted = total_bytes(buffers);
-    std::size_t done = 0;
     for (;;) {
         const IoResult step = tx.send(buffers, done);
         if (step.status == IoStatus::error) {
@@ -177,6 +169,27 @@ ssize_t send_smc(Process& process,
             return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
         }
     }
+}
+
+/// The rest of a call whose beginning went into the pre-buffer, once the verdict is TCP.
+ssize_t send_rest_tcp(const Socket& socket,
+                      std::span<const iovec> buffers,
+                      std::size_t done,
+                      int flags,
+                      const CallDeadline& call) {
+    const std::size_t wanted = total_bytes(buffers);
+    while (done < wanted && !call.non_blocking()) {
+        const RestOf rest(buffers, done);
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(rest.span().data());
+        message.msg_iovlen = rest.span().size();
+        const ssize_t n = raw::sendmsg(socket.fd, &message, flags | MSG_NOSIGNAL);
+        if (n < 0) {
+            break;  // the bytes so far are sent; the next call meets the error
+        }
+        done += static_cast<std::size_t>(n);
+    }
+    return static_cast<ssize_t>(done);
 }
 
 }  // namespace
@@ -220,13 +233,11 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
     std::size_t done = 0;
     for (;;) {
         const Phase phase = socket.phase();
-        if (phase == Phase::smc && done == 0) {
-            return send_smc(process, socket, buffers, call);
+        if (phase == Phase::smc) {
+            return send_smc(process, socket, buffers, done, call);
         }
-        if (!Socket::is_ours(phase) || phase == Phase::smc ||
-            (phase == Phase::settling && pre_buffer_empty(socket))) {
-            // A call that has put bytes into the pre-buffer returns short; the next one takes the new path.
-            return done > 0 ? static_cast<ssize_t>(done) : kUseTcp;
+        if (!Socket::is_ours(phase) || (phase == Phase::settling && pre_buffer_empty(socket))) {
+            return done > 0 ? send_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
             return fail(EPIPE);

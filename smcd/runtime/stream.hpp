@@ -15,6 +15,15 @@
 
 namespace smcd {
 
+/// Sum of the buffers' lengths.
+[[nodiscard]] inline std::size_t total_bytes(std::span<const iovec> buffers) noexcept {
+    std::size_t total = 0;
+    for (const iovec& buffer : buffers) {
+        total += buffer.iov_len;
+    }
+    return total;
+}
+
 inline constexpr ssize_t kUseTcp = std::numeric_limits<ssize_t>::min();
 
 /// Receives as recvmsg() on a TCP stream would; MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT, MSG_TRUNC. Blocks as configured.
