@@ -86,6 +86,7 @@ Result<void> LoopbackDevice::Impl::on_hello(Link& link, ReceivedMessage& receive
         link.peer = peer;
         --silent_links_;
     }
+    link.to_self = peer == own_group_;
     link.greeted = true;
     return {};
 }

@@ -75,6 +75,7 @@ struct Link {
     bool greeted = false;    ///< the peer's hello is here
     bool outgoing = false;   ///< made by our connect(): the peer is who has the name
     bool inherited = false;  ///< from before fork(): the parent reads the socket
+    bool to_self = false;    ///< the peer is this process: its doorbells are ours
     std::uint32_t place = 0; ///< of our signal area
 
     std::size_t local_dmbs = 0;                         ///< our DMBs registered for this peer

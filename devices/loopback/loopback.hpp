@@ -28,7 +28,7 @@
 namespace smcd::dev {
 
 struct LoopbackOptions {
-    std::vector<uid_t> allowed_uids;      ///< besides our own effective uid
+    std::vector<uid_t> allowed_uids{};    ///< besides our own effective uid
     std::uint32_t max_dmbs = 65536;       ///< DMBs of this process at once
     std::uint64_t max_bytes = 4ULL << 30; ///< bytes of all DMBs of this process; over it: ENOMEM
     std::uint32_t max_links = 4096; ///< peer processes at once (at most 4096); over it: ENOSPC

@@ -1,0 +1,205 @@
+// Running out of descriptors, links and memory: every failure is an error, and nothing is lost with
+// it. Floor 4.
+#include <sys/resource.h>
+
+#include "tests/devices/loopback/fixture.hpp"
+#include "tests/devices/processes.hpp"
+
+namespace smcd::dev::test {
+namespace {
+
+bool limit_descriptors(rlim_t soft) {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = soft;
+    return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+/// Descriptor numbers in use are 0 .. count - 1 when nothing was opened out of order.
+rlim_t lowest_free() {
+    const UniqueFd probe(::dup(0));
+    return static_cast<rlim_t>(probe.get());
+}
+
+/// A whole connection in one process; how far it came.
+struct Attempt {
+    bool complete = false;
+    std::string failed_at;
+};
+
+Attempt connect_both_ways() {
+    const auto doorbells_a = DoorbellTable::create();
+    const auto doorbells_b = DoorbellTable::create();
+    if (!doorbells_a || !doorbells_b) {
+        return {false, "doorbells"};
+    }
+    LoopbackDevice a(**doorbells_a, {});
+    LoopbackDevice b(**doorbells_b, {});
+    const auto id_a = a.link_group_id();
+    const auto id_b = b.link_group_id();
+    if (!id_a || !id_b) {
+        return {false, "rendezvous"};
+    }
+    const auto dmb_a = a.register_dmb({b.gid(), *id_b, kSmall});
+    const auto dmb_b = b.register_dmb({a.gid(), *id_a, kSmall});
+    if (!dmb_a || !dmb_b) {
+        return {false, "register"};
+    }
+    const auto at_b = b.attach_dmb(*id_a, dmb_a->token);
+    const auto at_a = a.attach_dmb(*id_b, dmb_b->token);
+    if (!at_a || !at_b) {
+        return {false, "attach"};
+    }
+    const auto door = (*doorbells_a)->acquire();
+    if (!door || !a.export_doorbell(*at_a, *door)) {
+        return {false, "doorbell"};
+    }
+    (*doorbells_a)->begin_sleep(*door);
+    b.signal(*at_b, 1ULL << *door);
+    // Rung, or left to the last resort: in both cases the bit is there.
+    return {a.harvest(*door, [](SbaIndex) {}) == 1, "signal"};
+}
+
+TEST(LoopbackExhaustionTest, EveryNumberOfDescriptorsEitherWorksOrFailsCleanly) {
+    Child child([] {
+        const rlim_t used = lowest_free();
+        bool complete = false;
+        for (rlim_t spare = 0; spare <= 60; ++spare) {
+            const std::size_t before = open_descriptors();
+            SMCD_CHILD_REQUIRE(limit_descriptors(used + spare));
+            const Attempt attempt = connect_both_ways();
+            SMCD_CHILD_REQUIRE(limit_descriptors(1024));
+            SMCD_CHILD_REQUIRE(open_descriptors() == before);
+            SMCD_CHILD_REQUIRE(mappings_of("/memfd:smcd") == 0);
+            complete = attempt.complete;
+        }
+        SMCD_CHILD_REQUIRE(complete);
+        return 0;
+    });
+    EXPECT_EQ(child.wait(), 0);
+}
+
+// The limit falls while a connection exists: it goes on working, new ones fail, and work again
+// later.
+TEST(LoopbackExhaustionTest, ExistingConnectionsSurviveALackOfDescriptors) {
+    Child child([] {
+        Party a;
+        Party b;
+        const auto dmb = a.register_for(b.group());
+        SMCD_CHILD_REQUIRE(dmb);
+        const auto remote = b.device->attach_dmb(a.group(), dmb->token);
+        SMCD_CHILD_REQUIRE(remote);
+        const rlim_t enough = 1024;
+        SMCD_CHILD_REQUIRE(limit_descriptors(3));
+
+        const auto failed = a.register_for(b.group());
+        SMCD_CHILD_REQUIRE(failed.error() == std::errc::too_many_files_open);
+        SMCD_CHILD_REQUIRE(a.device->usage().dmbs == 1);
+        b.device->signal(*remote, 1);
+        SMCD_CHILD_REQUIRE(a.device->harvest(0, [](SbaIndex) {}) == 1);
+        a.device->service();
+        b.device->service();
+
+        SMCD_CHILD_REQUIRE(limit_descriptors(enough));
+        const auto again = a.register_for(b.group());
+        SMCD_CHILD_REQUIRE(again);
+        SMCD_CHILD_REQUIRE(b.device->attach_dmb(a.group(), again->token));
+        return 0;
+    });
+    EXPECT_EQ(child.wait(), 0);
+}
+
+// The descriptor of a DMB arrives where no number is free: that DMB is lost, and no more.
+TEST(LoopbackExhaustionTest, AReceiverWithoutDescriptorsLosesTheLinkAndMakesANewOne) {
+    Child child([] {
+        Party a;
+        Party b;
+        const auto kept = a.register_for(b.group());
+        SMCD_CHILD_REQUIRE(kept && b.device->attach_dmb(a.group(), kept->token));
+        const auto lost = a.register_for(b.group());
+        SMCD_CHILD_REQUIRE(lost);
+        SMCD_CHILD_REQUIRE(limit_descriptors(3));
+        SMCD_CHILD_REQUIRE(!b.device->attach_dmb(a.group(), lost->token));
+        SMCD_CHILD_REQUIRE(limit_descriptors(1024));
+
+        const auto fresh = a.register_for(b.group());
+        SMCD_CHILD_REQUIRE(fresh);
+        SMCD_CHILD_REQUIRE(b.device->attach_dmb(a.group(), fresh->token));
+        kept->memory[0] = std::byte{1};
+        SMCD_CHILD_REQUIRE(b.device->detach_dmb(kept->token));
+        return 0;
+    });
+    EXPECT_EQ(child.wait(), 0);
+}
+
+// Nobody can be accepted: the waiting connection must not keep the progress thread awake for ever.
+TEST(LoopbackExhaustionTest, AConnectionThatCannotBeAcceptedIsNoBusyLoop) {
+    Child child([] {
+        Party a;
+        RawPeer peer;
+        const LinkGroupId id = a.group();
+        peer.greet(id);
+        SMCD_CHILD_REQUIRE(readable(a.device->poll_fd()));
+        SMCD_CHILD_REQUIRE(limit_descriptors(3));
+        a.device->service();
+        SMCD_CHILD_REQUIRE(!readable(a.device->poll_fd(), 0));
+        SMCD_CHILD_REQUIRE(limit_descriptors(1024));
+        SMCD_CHILD_REQUIRE(a.device->attach_dmb(peer.id, peer.announce()));
+        return 0;
+    });
+    EXPECT_EQ(child.wait(), 0);
+}
+
+TEST_F(LoopbackTest, LinksAreBounded) {
+    LoopbackOptions options;
+    options.max_links = 3;
+    Party party(options);
+    std::vector<RawPeer> peers(5);
+    std::vector<DmbToken> tokens;
+    for (std::size_t i = 0; i < 3; ++i) {
+        const auto dmb = party.register_for(peers[i].id);
+        ASSERT_TRUE(dmb);
+        tokens.push_back(dmb->token);
+    }
+
+    EXPECT_EQ(party.register_for(peers[3].id).error(), std::errc::no_space_on_device);
+    peers[4].greet(party.group());
+    party.device->service();
+    EXPECT_FALSE(party.device->has_link(peers[4].id));
+
+    peers[0].listener.reset();
+    peers[0].socket.reset();
+    party.device->service();
+    EXPECT_TRUE(party.device->unregister_dmb(tokens[0]));
+    EXPECT_TRUE(party.register_for(peers[3].id));
+}
+
+TEST_F(LoopbackTest, AddressSpaceForPeersIsBounded) {
+    LoopbackOptions options;
+    options.max_peer_bytes = 2 * kSmallFile;
+    Party party(options);
+    RawPeer peer;
+    peer.greet(party.group());
+    const DmbToken one = peer.announce();
+    const DmbToken two = peer.announce();
+    const DmbToken three = peer.announce();
+
+    EXPECT_TRUE(party.device->attach_dmb(peer.id, one));
+    EXPECT_TRUE(party.device->attach_dmb(peer.id, two));
+    EXPECT_EQ(party.device->attach_dmb(peer.id, three).error(), std::errc::invalid_argument);
+    EXPECT_TRUE(party.device->detach_dmb(one));
+    EXPECT_TRUE(party.device->attach_dmb(peer.id, peer.announce()));
+}
+
+TEST_F(LoopbackTest, PopulatedMemoryIsZeroToo) {
+    Party party(LoopbackOptions{.populate = true});
+    RawPeer peer;
+
+    const auto dmb = party.register_for(peer.id, SizeClass(3));
+
+    ASSERT_TRUE(dmb);
+    EXPECT_EQ(std::count(dmb->memory.begin(), dmb->memory.end(), std::byte{0}), 131072);
+}
+
+} // namespace
+} // namespace smcd::dev::test
