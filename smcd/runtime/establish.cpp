@@ -1,5 +1,9 @@
 // The switch to shared memory: both DMBs are there, the verdict is SMC. Floor 3.
 #include <sys/socket.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <string_view>
 
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
@@ -8,6 +12,22 @@
 #include "smcd/runtime/settle.hpp"
 
 namespace smcd {
+
+clc::LocalOffer local_offer(Process& process, LinkGroupId group) {
+    clc::LocalOffer offer;
+    const dev::LoopbackDevice& device = *process.loopback();
+    offer.devices.add({device.gid(), device.fabric_id()});
+    const auto configured = clc::make_ueid(process.config().ueid);
+    offer.ueids.add(configured ? *configured : clc::default_ueid());
+    utsname system{};
+    if (::uname(&system) == 0) {
+        offer.host.fill(' ');
+        const std::string_view name(system.nodename);
+        std::copy_n(name.begin(), std::min(name.size(), offer.host.size()), offer.host.begin());
+    }
+    offer.vendor = {true, clc::kFeatureBells, group};
+    return offer;
+}
 
 SizeClass wanted_size_class(const Process& process, const Socket& socket) {
     const std::uint8_t configured = process.config().size_class;

@@ -39,7 +39,8 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer) {
     // The server may write as soon as it has read Confirm: our side must be open before.
     prepare_channel(process, socket, *own, *remote);
     const clc::Message message =
-        machine(socket).confirm({own->token, own->size_class, *group, device.gid(), false});
+        machine(socket).confirm(
+        {own->token, own->size_class, *group, device.gid(), peer.first_contact});
     if (!write_outbound(socket.fd, message.span())) {
         static_cast<void>(device.unregister_dmb(own->token));
         static_cast<void>(device.detach_dmb(peer.token));
@@ -58,8 +59,7 @@ Reason client_propose(Process& process, Socket& socket) {
         return Reason::no_resources;
     }
     process.progress().watch_device();
-    const clc::Message message =
-        machine(socket).start({DmbToken(), SizeClass(), *group, device.gid(), false});
+    const clc::Message message = machine(socket).start(local_offer(process, *group));
     return write_outbound(socket.fd, message.span()) ? Reason::none : Reason::peer_gone;
 }
 
@@ -83,9 +83,12 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
             socket.block->peer_reason.store(step.diagnosis, std::memory_order_relaxed);
             settle_begin(process, socket, Reason::peer_declined, false);
             return true;
+        case clc::Event::contradicts:
+            decline(process, socket, step.reason, false);
+            return true;
         case clc::Event::not_clc:
-        case clc::Event::malformed:
         case clc::Event::proposed:
+        case clc::Event::refused:
         case clc::Event::confirmed:
             // The server's application spoke before its handshake: these bytes are the application's.
             settle_begin(process, socket, Reason::peer_sent_data, false);

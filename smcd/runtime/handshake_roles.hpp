@@ -1,6 +1,7 @@
 // The two roles of the handshake driver; called by handshake.cpp under the handshake lock. Floor 3.
 #pragma once
 
+#include "clc/negotiate.hpp"
 #include "smcd/base/reason.hpp"
 #include "smcd/runtime/clc_inbound.hpp"
 #include "smcd/runtime/socket.hpp"
@@ -8,6 +9,9 @@
 namespace smcd {
 
 class Process;
+
+/// What we offer: the devices, EIDs and extensions of this process.
+[[nodiscard]] clc::LocalOffer local_offer(Process& process, LinkGroupId group);
 
 /// Sends the Proposal. Reason::none, or why nothing was sent.
 [[nodiscard]] Reason client_propose(Process& process, Socket& socket);

@@ -30,23 +30,33 @@ void decline(Process& process, Socket& socket, Reason reason) {
     to_tcp(process, socket, reason);
 }
 
-void on_proposal(Process& process, Socket& socket, const clc::DmbInfo& peer) {
+Reason reason_of(std::error_code error) {
+    if (error == std::errc::permission_denied) {
+        return Reason::peer_uid;
+    }
+    return error == std::errc::no_space_on_device ? Reason::max_dmbs : Reason::out_of_memory;
+}
+
+void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
     dev::LoopbackDevice& device = *process.loopback();
     const auto group = device.link_group_id();
-    if (!group || !device.query_remote_gid(peer.gid)) {
-        decline(process, socket, Reason::not_local);
+    const clc::Match& match = step.matches.items[0];  // the loopback device is all that we offer
+    if (!group || !device.query_remote_gid(match.remote.gid) || !step.vendor.present) {
+        decline(process, socket, group ? Reason::no_smcd_v2_device : Reason::no_resources);
         return;
     }
     process.progress().watch_device();
-    auto own = device.register_dmb({peer.gid, peer.group, wanted_size_class(process, socket)});
+    const LinkGroupId client = step.vendor.group;
+    const bool first_contact = !device.has_link(client);
+    auto own = device.register_dmb({match.remote.gid, client, wanted_size_class(process, socket)});
     if (!own) {
-        decline(process, socket, Reason::out_of_memory);
+        decline(process, socket, reason_of(own.error()));
         return;
     }
     HandshakeState& state = *socket.handshake;
     state.dmb = *own;
-    const clc::Message message =
-        machine(socket).accept({own->token, own->size_class, *group, device.gid(), false});
+    const clc::Message message = machine(socket).accept(
+        match, {own->token, own->size_class, *group, device.gid(), first_contact});
     if (!write_outbound(socket.fd, message.span())) {
         to_tcp(process, socket, Reason::peer_gone);
         return;
@@ -76,6 +86,10 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
         to_tcp(process, socket, Reason::peer_gone);
         return true;
     }
+    if (const auto group = process.loopback()->link_group_id();
+        group && machine(socket).state() == clc::ServerHandshake::State::waiting) {
+        machine(socket).start(local_offer(process, *group));
+    }
     const clc::Step step = machine(socket).feed(view.span());
     take_inbound(socket.fd, step.consumed);
     switch (step.event) {
@@ -85,7 +99,15 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             }
             return view.ended;
         case clc::Event::proposed:
-            on_proposal(process, socket, step.peer);
+            on_proposal(process, socket, step);
+            return true;
+        case clc::Event::refused:
+            decline(process, socket, step.reason);
+            return true;
+        case clc::Event::contradicts:
+            // The client is live already and will not look at TCP again.
+            mark_reset(*socket.block, ECONNRESET);
+            to_tcp(process, socket, step.reason);
             return true;
         case clc::Event::confirmed:
             on_confirm(process, socket, step.peer);
@@ -95,7 +117,6 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             to_tcp(process, socket, Reason::peer_declined);
             return true;
         case clc::Event::not_clc:
-        case clc::Event::malformed:
         case clc::Event::accepted:
             to_tcp(process, socket, Reason::peer_sent_data);
             return true;

@@ -32,7 +32,9 @@ bool swallow(Socket& socket) {
         if (state.fragment_since_ns == 0) {
             state.fragment_since_ns = now;
         }
-        return view.ended || now - state.fragment_since_ns > kFragmentPatienceNs;
+        if (!view.ended && now - state.fragment_since_ns <= kFragmentPatienceNs) {
+            return false;
+        }
     }
     take_inbound(socket.fd, verdict.consumed);
     return true;

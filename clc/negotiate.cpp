@@ -1,0 +1,107 @@
+#include "clc/negotiate.hpp"
+
+#include <algorithm>
+
+namespace smcd::clc {
+
+Proposal make_proposal(const LocalOffer& offer) noexcept {
+    Proposal proposal;
+    proposal.ueids = offer.ueids;
+    proposal.has_seid = offer.has_seid;
+    proposal.seid = offer.seid;
+    proposal.vendor = offer.vendor;
+    FixedList<Chid, kSlotsMax> chids;
+    for (const OfferedDevice& device : offer.devices.span()) {
+        const auto used = chids.span();
+        const std::size_t slots = is_emulated(device.chid) ? 2 : 1;
+        if (std::find(used.begin(), used.end(), device.chid) != used.end() ||
+            proposal.slots.count + slots > kSlotsMax) {
+            continue;
+        }
+        chids.add(device.chid);
+        proposal.slots.add({device.gid.high, device.chid});
+        if (slots == 2) {
+            proposal.slots.add({device.gid.low, device.chid});
+        }
+    }
+    return proposal;
+}
+
+FixedList<OfferedDevice, kSlotsMax + 1> devices_of(const Proposal& proposal) noexcept {
+    FixedList<OfferedDevice, kSlotsMax + 1> devices;
+    if (proposal.native.chid != Chid()) {
+        devices.add({{proposal.native.gid, 0}, proposal.native.chid});
+    }
+    const auto slots = proposal.slots.span();
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        if (!is_emulated(slots[i].chid)) {
+            devices.add({{slots[i].gid, 0}, slots[i].chid});
+        } else if (i + 1 < slots.size() && slots[i + 1].chid == slots[i].chid) {
+            devices.add({{slots[i].gid, slots[i + 1].gid}, slots[i].chid});
+            ++i;
+        }
+    }
+    return devices;
+}
+
+bool choose_eid(const LocalOffer& server, const Proposal& proposal, Eid& eid) noexcept {
+    if (server.has_seid && proposal.has_seid && server.seid == proposal.seid) {
+        eid = server.seid;
+        return true;
+    }
+    const auto known = server.ueids.span();
+    for (const Eid& candidate : proposal.ueids.span()) {
+        if (std::find(known.begin(), known.end(), candidate) != known.end()) {
+            eid = candidate;
+            return true;
+        }
+    }
+    return false;
+}
+
+Reason match_devices(const LocalOffer& server,
+                     const Proposal& proposal,
+                     FixedList<Match, kSlotsMax>& matches,
+                     Eid& eid) noexcept {
+    if (proposal.typev2 != Mode::smcd && proposal.typev2 != Mode::both) {
+        return proposal.typev1 == Mode::none && proposal.typev2 == Mode::none ? Reason::peer_no_smc
+                                                                             : Reason::no_v2_extension;
+    }
+    if (!proposal.has_v2_extension) {
+        return Reason::no_v2_extension;
+    }
+    if (!proposal.has_smcd_v2_extension) {
+        return Reason::no_smcd_v2_extension;
+    }
+    if (proposal.ueids.count == 0 && !proposal.has_seid) {
+        return Reason::no_ueid;
+    }
+    std::array<bool, kSlotsMax> used{};
+    for (const OfferedDevice& remote : devices_of(proposal).span()) {
+        for (std::size_t i = 0; i < server.devices.count; ++i) {
+            if (!used[i] && server.devices.items[i].chid == remote.chid) {
+                used[i] = true;
+                matches.add({i, remote});
+                break;
+            }
+        }
+    }
+    if (matches.count == 0) {
+        return Reason::no_smcd_v2_device;
+    }
+    return choose_eid(server, proposal, eid) ? Reason::none : Reason::no_smcd_device;
+}
+
+std::uint32_t wire_code(Reason reason) noexcept {
+    const auto code = static_cast<std::uint32_t>(reason);
+    constexpr std::uint32_t kPrivateMask = 0xFFFF'0000U;
+    if ((code & kPrivateMask) != kPrivateReasons) {
+        return code;
+    }
+    if (reason == Reason::peer_uid || reason == Reason::not_local) {
+        return static_cast<std::uint32_t>(Reason::no_smcd_v2_device);
+    }
+    return static_cast<std::uint32_t>(Reason::configuration_error);
+}
+
+}  // namespace smcd::clc
