@@ -2,6 +2,8 @@
 #include "devices/loopback/signal_areas.hpp"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <new>
@@ -9,16 +11,21 @@
 namespace smcd::dev {
 namespace {
 
-/// Empty memory that costs nothing until it is written; at `address` when that is given.
-void* map_nothing(void* address) noexcept {
-    const int fixed = address != nullptr ? MAP_FIXED : 0;
-    return ::mmap(address,
-                  kSignalAreaBytes,
-                  PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed,
-                  -1,
-                  0);
+/// Exchanges the pages at `address` under the kernel's map lock: a concurrent reader faults and
+/// waits, it finds no hole. By raw system call: for ThreadSanitizer, which knows nothing of that
+/// lock, libc's mmap() writes all the memory.
+bool replace_pages(void* address, int flags, int memfd) noexcept {
+    return ::syscall(SYS_mmap,
+                     address,
+                     kSignalAreaBytes,
+                     PROT_READ | PROT_WRITE,
+                     flags | MAP_FIXED,
+                     memfd,
+                     0L) != -1;
 }
+
+/// Empty memory: it costs nothing until it is written.
+constexpr int kNothing = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
 } // namespace
 
@@ -42,7 +49,7 @@ Result<std::uint32_t> SignalAreas::reserve() {
     if (chunk == nullptr) {
         chunk = std::make_unique<Chunk>();
     }
-    void* address = map_nothing(nullptr);
+    void* address = ::mmap(nullptr, kSignalAreaBytes, PROT_READ | PROT_WRITE, kNothing, -1, 0);
     if (address == MAP_FAILED) {
         return errno_error();
     }
@@ -55,11 +62,7 @@ Result<std::uint32_t> SignalAreas::reserve() {
 Result<std::uint32_t> SignalAreas::add(int memfd) {
     SMCD_TRY(const std::uint32_t place, reserve());
     SignalArea* area = (*chunks_[place / kChunk])[place % kChunk].load(std::memory_order_relaxed);
-    // MAP_FIXED exchanges the pages under the map lock: a concurrent reader faults and waits, it
-    // finds no hole.
-    void* mapped =
-        ::mmap(area, kSignalAreaBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memfd, 0);
-    if (mapped == MAP_FAILED) {
+    if (!replace_pages(area, MAP_SHARED, memfd)) {
         return errno_error();
     }
     taken_[place] = true;
@@ -73,7 +76,7 @@ void SignalAreas::remove(std::uint32_t place) noexcept {
     void* area = (*chunks_[place / kChunk])[place % kChunk].load(std::memory_order_relaxed);
     // Should that fail, the peer's memory stays mapped until the place is used again: hints from
     // nobody.
-    static_cast<void>(map_nothing(area));
+    static_cast<void>(replace_pages(area, kNothing, -1));
     taken_[place] = false;
     std::uint32_t count = count_.load(std::memory_order_relaxed);
     while (count > 0 && !taken_[count - 1]) {
