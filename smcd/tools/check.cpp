@@ -45,8 +45,8 @@ struct InternalOptions {
 
 std::string reason_lines(const char* whose, std::uint32_t code) {
     const auto reason = static_cast<Reason>(code);
-    std::string text = std::string(whose) + std::string(reason_text(reason)) + " (" +
-                       std::string(reason_name(reason)) + ", " + hex(code) + ")\n";
+    std::string text = std::string(whose) + std::string(reason_text(reason)) + " [" +
+                       std::string(reason_name(reason)) + ", " + hex(code) + "]\n";
     const std::string advice(reason_advice(reason));
     return advice.empty() ? text : text + "  what to do: " + advice + '\n';
 }
@@ -94,7 +94,7 @@ std::string describe(const ProbeReport& report) {
     }
     std::string text = ends + "on TCP\n";
     if (!report.problem.empty()) {
-        text += "  because " + report.problem + '\n';
+        text += "  because: " + report.problem + '\n';
     }
     if (report.reason != 0) {
         text += reason_lines("  because: ", report.reason);

@@ -1,5 +1,7 @@
 #include "smcd/tools/connections.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <unordered_map>
@@ -8,7 +10,7 @@
 #include "smcd/base/reason.hpp"
 #include "smcd/core/cdc.hpp"
 #include "smcd/tools/proc_files.hpp"
-#include "smcd/tools/tcp_bytes.hpp"
+#include "smcd/tools/tcp_diag.hpp"
 #include "smcd/tools/text.hpp"
 
 namespace smcd::tools {
@@ -33,6 +35,7 @@ private:
     void add_socket(const ShimProcess& process, const OpenSocket& open, const ConnView* block);
 
     const ShimSnapshot& snapshot_;
+    const std::uint64_t own_namespace_ = netns_of(::getpid());
     std::map<std::uint64_t, Namespace> namespaces_;
     std::unordered_map<std::uint64_t, Connection> rows_; ///< by socket inode
 };
@@ -47,7 +50,9 @@ const Namespace& Join::namespace_of(pid_t pid) {
     if (found != namespaces_.end()) {
         return found->second;
     }
-    return namespaces_[id] = Namespace{read_tcp_table(pid), read_beacons(pid)};
+    auto sockets = id == own_namespace_ ? read_tcp_diag() : std::nullopt;
+    return namespaces_[id] =
+               Namespace{sockets ? *std::move(sockets) : read_tcp_table(pid), read_beacons(pid)};
 }
 
 void Join::add_socket(const ShimProcess& process, const OpenSocket& open, const ConnView* block) {
@@ -82,6 +87,9 @@ void Join::add_socket(const ShimProcess& process, const OpenSocket& open, const 
         row.peer = kernel->second.peer;
         row.uid = kernel->second.uid;
         row.tcp_state = kernel->second.state;
+        row.interface = kernel->second.interface;
+        row.rx_bytes = kernel->second.rx_bytes;
+        row.tx_bytes = kernel->second.tx_bytes;
     }
     rows_.emplace(open.inode, std::move(row));
 }
@@ -124,17 +132,10 @@ void Join::name_creator(Connection& row) const {
 std::vector<Connection> Join::take() && {
     std::vector<Connection> list;
     list.reserve(rows_.size());
-    const auto bytes = read_tcp_bytes();
     for (auto& [inode, row] : rows_) {
         name_creator(row);
         row.mode = mode_of(row.block, row.tcp_state);
         row.state = state_word(row.block, row.tcp_state);
-        const auto tcp = bytes.find(inode);
-        if (tcp != bytes.end()) {
-            row.rx_bytes = tcp->second.rx;
-            row.tx_bytes = tcp->second.tx;
-            row.interface = tcp->second.interface;
-        }
         if (row.mode == Mode::smcd) {
             row.rx_bytes = row.block->rx_bytes;
             row.tx_bytes = row.block->tx_bytes;

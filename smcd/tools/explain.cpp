@@ -1,11 +1,7 @@
 // `smcu explain`: what a reason code means and what to do. Floor 4, docs/smcu.md "smcu explain".
-#include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -26,26 +22,6 @@ std::string code_of(Reason reason) {
     return hex(static_cast<std::uint32_t>(reason));
 }
 
-/// "peer-no-smc" and "PEER_NO_SMC" mean peer_no_smc.
-std::string plain_name(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) {
-        return c == '-' ? '_' : static_cast<char>(std::tolower(c));
-    });
-    return text;
-}
-
-std::optional<Reason> find_reason(const std::string& what) {
-    std::uint64_t code = 0;
-    const bool is_code = parse_number(what, code);
-    const std::string name = plain_name(what);
-    for (const Reason reason : all_reasons()) {
-        if (is_code ? static_cast<std::uint32_t>(reason) == code : reason_name(reason) == name) {
-            return reason;
-        }
-    }
-    return std::nullopt;
-}
-
 nlohmann::ordered_json reason_json(Reason reason) {
     return {
         {"name",   std::string(reason_name(reason))  },
@@ -56,17 +32,16 @@ nlohmann::ordered_json reason_json(Reason reason) {
 }
 
 std::string describe(Reason reason) {
+    const std::string advice(reason_advice(reason));
     std::string text = std::string(reason_name(reason)) + " (" + code_of(reason) + ")\n  " +
                        std::string(reason_text(reason)) + '\n';
-    const std::string advice(reason_advice(reason));
     return advice.empty() ? text : text + "  What to do: " + advice + '\n';
 }
 
 std::string list_text() {
     Table table({"Code", "Name", "In words"});
-    for (const Reason reason : all_reasons()) {
-        table.add(
-            {code_of(reason), std::string(reason_name(reason)), std::string(reason_text(reason))});
+    for (const ReasonRow& row : reason_rows()) {
+        table.add({code_of(row.reason), std::string(row.name), std::string(row.text)});
     }
     return table.render();
 }
@@ -76,8 +51,8 @@ std::string list_json() {
         {"schema",  "smcu.explain/1"               },
         {"reasons", nlohmann::ordered_json::array()}
     };
-    for (const Reason reason : all_reasons()) {
-        document["reasons"].push_back(reason_json(reason));
+    for (const ReasonRow& row : reason_rows()) {
+        document["reasons"].push_back(reason_json(row.reason));
     }
     return document.dump(2) + '\n';
 }
@@ -91,7 +66,7 @@ int explain(const ExplainOptions& options) {
         std::fputs((options.json ? list_json() : list_text()).c_str(), stdout);
         return kExitOk;
     }
-    const auto reason = find_reason(options.what);
+    const auto reason = parse_reason(options.what);
     if (!reason) {
         complain("explain", "no reason '" + options.what + "'; 'smcu explain --list' shows all");
         return kExitFailure;

@@ -26,8 +26,10 @@ struct StatsOptions {
     int pid = 0;
 };
 
+/// The code itself where it has no name here: two such codes stay two.
 std::string name_of(std::uint32_t code) {
-    return std::string(reason_name(static_cast<Reason>(code)));
+    const std::string_view name = reason_name(static_cast<Reason>(code));
+    return name == "unknown" ? hex(code) : std::string(name);
 }
 
 nlohmann::ordered_json totals_json(const ProcessTotals& totals) {

@@ -1,4 +1,4 @@
-#include "smcd/tools/tcp_bytes.hpp"
+#include "smcd/tools/tcp_diag.hpp"
 
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -9,17 +9,15 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <array>
 #include <cstddef>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #include "smcd/base/unique_fd.hpp"
-#include "smcd/tools/tcp_table.hpp"
 
 namespace smcd::tools {
 namespace {
-
-using BytesByInode = std::unordered_map<std::uint64_t, TcpBytes>;
 
 struct Request {
     nlmsghdr header;
@@ -37,12 +35,12 @@ bool ask(int fd, int family) noexcept {
     request.body.sdiag_family = static_cast<std::uint8_t>(family);
     request.body.sdiag_protocol = IPPROTO_TCP;
     request.body.idiag_ext = 1U << (INET_DIAG_INFO - 1U);
-    request.body.idiag_states = ~(1U << kTcpListen);
+    request.body.idiag_states = ~0U;
     return ::send(fd, &request, sizeof(request), 0) == static_cast<ssize_t>(sizeof(request));
 }
 
 /// Reads the tcp_info attribute behind an inet_diag_msg.
-void read_info(const nlmsghdr& header, TcpBytes& bytes) noexcept {
+void read_info(const nlmsghdr& header, TcpSocket& socket) noexcept {
     const auto* message = static_cast<const char*>(NLMSG_DATA(&header));
     const char* at = message + NLMSG_ALIGN(sizeof(inet_diag_msg));
     const char* end = reinterpret_cast<const char*>(&header) + header.nlmsg_len;
@@ -56,53 +54,79 @@ void read_info(const nlmsghdr& header, TcpBytes& bytes) noexcept {
         if (attribute.rta_type == INET_DIAG_INFO && attribute.rta_len >= RTA_LENGTH(kNeeded)) {
             tcp_info info{};
             std::memcpy(&info, at + RTA_LENGTH(0), kNeeded);
-            bytes.tx = info.tcpi_bytes_acked;
-            bytes.rx = info.tcpi_bytes_received;
+            socket.tx_bytes = info.tcpi_bytes_acked;
+            socket.rx_bytes = info.tcpi_bytes_received;
             return;
         }
         at += RTA_ALIGN(attribute.rta_len);
     }
 }
 
-/// Takes one datagram apart. false: the dump is over.
-bool read_datagram(const char* data, std::size_t size, BytesByInode& found) {
+TcpSocket socket_of(const inet_diag_msg& message) {
+    const bool is_v6 = message.idiag_family == AF_INET6;
+    TcpSocket socket;
+    socket.local = tcp_address_text(message.id.idiag_src, ntohs(message.id.idiag_sport), is_v6);
+    socket.peer = tcp_address_text(message.id.idiag_dst, ntohs(message.id.idiag_dport), is_v6);
+    socket.state = message.idiag_state;
+    socket.uid = message.idiag_uid;
+    socket.inode = message.idiag_inode;
+    socket.interface = message.id.idiag_if;
+    return socket;
+}
+
+enum class Dump { goes_on, complete, refused };
+
+/// Takes one datagram apart.
+Dump read_datagram(const char* data, std::size_t size, TcpTable& found) {
     const auto* header = reinterpret_cast<const nlmsghdr*>(data);
     for (auto left = static_cast<unsigned>(size); NLMSG_OK(header, left);
          header = NLMSG_NEXT(header, left)) {
-        if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR) {
-            return false;
+        if (header->nlmsg_type == NLMSG_DONE) {
+            return Dump::complete;
         }
-        if (header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) {
-            continue;
+        if (header->nlmsg_type == NLMSG_ERROR) {
+            return Dump::refused;
         }
         inet_diag_msg message{};
+        if (header->nlmsg_len < NLMSG_LENGTH(sizeof(message))) {
+            continue;
+        }
         std::memcpy(&message, NLMSG_DATA(header), sizeof(message));
-        TcpBytes& bytes = found[message.idiag_inode];
-        bytes.interface = message.id.idiag_if;
-        read_info(*header, bytes);
+        if (message.idiag_inode != 0) {
+            TcpSocket socket = socket_of(message);
+            read_info(*header, socket);
+            found.insert_or_assign(socket.inode, std::move(socket));
+        }
     }
-    return true;
+    return Dump::goes_on;
+}
+
+Dump read_dump(int fd, int family, TcpTable& found) {
+    alignas(nlmsghdr) std::array<char, kDatagramBytes> buffer{};
+    Dump dump = ask(fd, family) ? Dump::goes_on : Dump::refused;
+    while (dump == Dump::goes_on) {
+        const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
+        dump = n > 0 ? read_datagram(buffer.data(), static_cast<std::size_t>(n), found)
+                     : Dump::refused;
+    }
+    return dump;
 }
 
 } // namespace
 
-BytesByInode read_tcp_bytes() {
-    BytesByInode found;
+std::optional<TcpTable> read_tcp_diag() {
     const UniqueFd fd(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
     constexpr timeval kPatience{2, 0};
     if (!fd.valid() ||
         ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience)) != 0) {
-        return found;
+        return std::nullopt;
     }
-    alignas(nlmsghdr) static thread_local char buffer[kDatagramBytes];
-    for (const int family : {AF_INET, AF_INET6}) {
-        bool more = ask(fd.get(), family);
-        while (more) {
-            const ssize_t n = ::recv(fd.get(), buffer, sizeof(buffer), 0);
-            more = n > 0 && read_datagram(buffer, static_cast<std::size_t>(n), found);
-        }
+    TcpTable found;
+    if (read_dump(fd.get(), AF_INET, found) != Dump::complete) {
+        return std::nullopt;
     }
-    found.erase(0);
+    // Refused where the kernel has no IPv6: then it has no such sockets either.
+    static_cast<void>(read_dump(fd.get(), AF_INET6, found));
     return found;
 }
 

@@ -1,20 +1,14 @@
-// Byte counts of the TCP sockets of our own network namespace, from the kernel's sock_diag. Floor
-// 4, no protocol.
+// The TCP sockets of our own network namespace with their byte counts, from the kernel's sock_diag:
+// one dump where /proc/net/tcp has no bytes and takes several times as long. Floor 4, no protocol.
 #pragma once
 
-#include <cstdint>
-#include <unordered_map>
+#include <optional>
+
+#include "smcd/tools/tcp_table.hpp"
 
 namespace smcd::tools {
 
-struct TcpBytes {
-    std::uint64_t rx = 0;
-    std::uint64_t tx = 0;        ///< acknowledged by the peer
-    std::uint32_t interface = 0; ///< index of the device that the socket is bound to; 0: none
-};
-
-/// Socket inode -> bytes, for all sockets but listeners. Empty when sock_diag is not available
-/// here.
-[[nodiscard]] std::unordered_map<std::uint64_t, TcpBytes> read_tcp_bytes();
+/// Nothing when sock_diag is not available here; then read_tcp_table() must do.
+[[nodiscard]] std::optional<TcpTable> read_tcp_diag();
 
 } // namespace smcd::tools

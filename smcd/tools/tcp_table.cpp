@@ -39,6 +39,13 @@ bool whole_number(std::string_view text, int base, Number& value) noexcept {
 
 } // namespace
 
+std::string tcp_address_text(const void* address, std::uint16_t port, bool is_v6) {
+    std::array<char, INET6_ADDRSTRLEN> buffer{};
+    ::inet_ntop(is_v6 ? AF_INET6 : AF_INET, address, buffer.data(), buffer.size());
+    const std::string name = buffer.data();
+    return (is_v6 ? '[' + name + ']' : name) + ':' + std::to_string(port);
+}
+
 std::string parse_tcp_address(std::string_view text, bool is_v6) {
     const std::size_t words = is_v6 ? 4 : 1;
     constexpr std::size_t kWordDigits = 8;
@@ -56,10 +63,7 @@ std::string parse_tcp_address(std::string_view text, bool is_v6) {
     if (!whole_number(text.substr(words * kWordDigits + 1), 16, port)) {
         return {};
     }
-    std::array<char, INET6_ADDRSTRLEN> buffer{};
-    ::inet_ntop(is_v6 ? AF_INET6 : AF_INET, address.data(), buffer.data(), buffer.size());
-    const std::string name = buffer.data();
-    return (is_v6 ? '[' + name + ']' : name) + ':' + std::to_string(port);
+    return tcp_address_text(address.data(), port, is_v6);
 }
 
 std::optional<TcpSocket> parse_tcp_line(std::string_view line, bool is_v6) {

@@ -22,7 +22,10 @@ struct TcpSocket {
     std::string peer;
     std::uint8_t state = 0;
     std::uint32_t uid = 0;
-    std::uint64_t inode = 0; ///< 0: no process has it open any more
+    std::uint64_t inode = 0;     ///< 0: no process has it open any more
+    std::uint32_t interface = 0; ///< index of the device that it is bound to; 0: none, or not known
+    std::uint64_t rx_bytes = 0;  ///< 0 where the source does not tell (/proc)
+    std::uint64_t tx_bytes = 0;  ///< acknowledged by the peer
 };
 
 /// Socket inode -> socket.
@@ -33,6 +36,9 @@ using TcpTable = std::unordered_map<std::uint64_t, TcpSocket>;
 
 /// "0100007F:0050" as the kernel prints it -> "127.0.0.1:80"; empty when it is no such text.
 [[nodiscard]] std::string parse_tcp_address(std::string_view text, bool is_v6);
+
+/// "127.0.0.1:80", "[::1]:80" of an address of 1 or 4 words in network byte order.
+[[nodiscard]] std::string tcp_address_text(const void* address, std::uint16_t port, bool is_v6);
 
 /// Word for a state as smcss prints it: ACTIVE for an established connection; the rest in TCP's
 /// words.

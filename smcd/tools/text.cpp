@@ -1,7 +1,6 @@
 #include "smcd/tools/text.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 
 namespace smcd::tools {
@@ -21,17 +20,6 @@ std::string printable(std::string_view text) {
         }
     }
     return out;
-}
-
-bool parse_number(std::string_view text, std::uint64_t& value) noexcept {
-    int base = 10;
-    if (text.starts_with("0x") || text.starts_with("0X")) {
-        text.remove_prefix(2);
-        base = 16;
-    }
-    const char* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, value, base);
-    return error == std::errc() && stop == end;
 }
 
 std::string Table::render() const {

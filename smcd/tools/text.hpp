@@ -16,9 +16,6 @@ namespace smcd::tools {
 /// Text of another process for a terminal: control characters and bytes outside ASCII become '?'.
 [[nodiscard]] std::string printable(std::string_view text);
 
-/// A decimal or (with 0x) hexadecimal number that fills the whole text.
-[[nodiscard]] bool parse_number(std::string_view text, std::uint64_t& value) noexcept;
-
 /// Calls f for each line, without its newline.
 template <typename F>
 void for_each_line(std::string_view text, F&& f) {

@@ -73,8 +73,9 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.environment_of()["LD_PRELOAD"], str(self.library))
 
     def test_run_appends_to_what_is_preloaded(self):
-        before = "libm.so.6"
-        self.assertEqual(self.environment_of(env={"LD_PRELOAD": before})["LD_PRELOAD"],
+        before = self.library.parent / "other.so"
+        shutil.copy(self.library, before)
+        self.assertEqual(self.environment_of(env={"LD_PRELOAD": str(before)})["LD_PRELOAD"],
                          f"{before}:{self.library}")
 
     def test_run_inside_run_preloads_once(self):

@@ -18,18 +18,6 @@ TEST(TextTest, MakesForeignNamesHarmless) {
     EXPECT_EQ(printable("\xff\x7f"), "??");
 }
 
-TEST(TextTest, ReadsNumbers) {
-    std::uint64_t value = 0;
-
-    EXPECT_TRUE(parse_number("0x03010000", value));
-    EXPECT_EQ(value, 0x03010000U);
-    EXPECT_TRUE(parse_number("12", value));
-    EXPECT_EQ(value, 12U);
-    for (const char* text : {"", "0x", "x", "12x", "-1", "0x1g", "99999999999999999999"}) {
-        EXPECT_FALSE(parse_number(text, value)) << text;
-    }
-}
-
 TEST(TextTest, AlignsColumns) {
     Table table({"A", "Bytes", "C"});
     table.align_right(1);
