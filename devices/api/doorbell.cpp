@@ -75,15 +75,13 @@ Result<unsigned> DoorbellTable::acquire() {
     }
     for (unsigned door = 0; door < kDoorbellCount; ++door) {
         if (claim(door, kFree)) {
-            SMCD_TRY_VOID(equip(door));
-            return door;
+            return equip(door);
         }
     }
     for (unsigned door = 0; door < kDoorbellCount; ++door) {
         const std::uint32_t owner = line(door).owner_pid.load(std::memory_order_acquire);
         if (owner != kFree && owner_is_dead(door) && claim(door, owner)) {
-            SMCD_TRY_VOID(equip(door));
-            return door;
+            return equip(door);
         }
     }
     return Error(std::errc::resource_unavailable_try_again);
@@ -115,7 +113,7 @@ bool DoorbellTable::owner_is_dead(unsigned door) const noexcept {
 
 /// Gives a claimed doorbell its eventfd: the one of last time, unless a relative had the index
 /// since.
-Result<void> DoorbellTable::equip(unsigned door) {
+Result<unsigned> DoorbellTable::equip(unsigned door) {
     DoorbellLine& shared = line(door);
     Private& own = private_[door];
     const std::uint32_t generation = shared.generation.load(std::memory_order_relaxed);
@@ -123,7 +121,7 @@ Result<void> DoorbellTable::equip(unsigned door) {
     if (old >= 0 && own.generation == generation) {
         drain(old);
         mine_.fetch_or(bit_of(door), std::memory_order_relaxed);
-        return {};
+        return door;
     }
     auto made = lift_fd(UniqueFd(raw::eventfd2(0, EFD_NONBLOCK | EFD_CLOEXEC)));
     if (!made) {
@@ -135,7 +133,7 @@ Result<void> DoorbellTable::equip(unsigned door) {
     own.generation = generation + 1;
     shared.generation.store(generation + 1, std::memory_order_relaxed);
     mine_.fetch_or(bit_of(door), std::memory_order_relaxed);
-    return {};
+    return door;
 }
 
 void DoorbellTable::release(unsigned door) noexcept {
@@ -172,7 +170,7 @@ void DoorbellTable::end_sleep(unsigned door) noexcept {
     }
 }
 
-void DoorbellTable::ring_local(unsigned door) noexcept {
+void DoorbellTable::ring_local(unsigned door) const noexcept {
     const int saved = errno;
     constexpr std::uint64_t kOnce = 1;
     // A full counter (EAGAIN) has woken the owner already.

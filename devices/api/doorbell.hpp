@@ -75,7 +75,7 @@ public:
     void begin_sleep(unsigned door) noexcept;
     void end_sleep(unsigned door) noexcept;
     /// Wakes the owner from inside this process (any thread).
-    void ring_local(unsigned door) noexcept;
+    void ring_local(unsigned door) const noexcept;
 
     /// Bit mask of the doorbells of this process; those of relatives excluded.
     [[nodiscard]] std::uint64_t mine() const noexcept {
@@ -91,7 +91,7 @@ private:
     [[nodiscard]] DoorbellLine& line(unsigned door) const noexcept;
     bool claim(unsigned door, std::uint32_t owner_before) noexcept;
     [[nodiscard]] bool owner_is_dead(unsigned door) const noexcept;
-    Result<void> equip(unsigned door);
+    Result<unsigned> equip(unsigned door);
 
     /// What this process keeps per index; touched by whoever has acquired it, and freed with the
     /// table.

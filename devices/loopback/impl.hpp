@@ -33,7 +33,7 @@ inline constexpr std::size_t kSilentLinksMax = 64;
 
 class LoopbackDevice::Impl {
 public:
-    Impl(DoorbellTable& doorbells, LoopbackOptions options);
+    Impl(DoorbellTable& doorbell_table, LoopbackOptions wanted);
 
     // dmbs.cpp. All take the lock.
     Result<Dmb> register_dmb(const DmbRequest& request);
@@ -52,13 +52,14 @@ public:
     void service();
     /// Looks whether the peer has sent the doorbell meanwhile. Gives up at once when the lock is
     /// taken.
-    RingResult fetch_doorbell(Link& link, unsigned door);
+    RingResult fetch_doorbell(Link& link, unsigned door) noexcept;
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();
     Usage usage();
 
     // Without the lock.
+    void signal(const RemoteDmb& dmb, unsigned door) noexcept;
     DoorbellTable& doorbells;
     const LoopbackOptions options;
     const Gid gid;
@@ -113,10 +114,13 @@ private:
     [[nodiscard]] bool may_share_with(uid_t uid) const noexcept;
     void fetch_from(LinkGroupId remote);
     void accept_waiting();
+    void accept_one(UniqueFd socket);
+    void on_event(std::uint64_t tag);
     void drop_oldest_silent_link();
 
     // inbound.cpp
     void drain(Link& link);
+    void end_link(Link& link, std::error_code reason) noexcept;
     Result<void> handle(Link& link, ReceivedMessage& received);
     [[nodiscard]] static bool is_somebody_elses(const Link& link, LinkGroupId claimed) noexcept;
     Result<void> on_hello(Link& link, ReceivedMessage& received);

@@ -24,18 +24,21 @@ void LoopbackDevice::Impl::drain(Link& link) {
         auto received = receive_message(link.socket.get());
         const auto handled =
             received ? handle(link, *received) : Result<void>(Error(received.error()));
-        if (handled) {
-            continue;
-        }
-        if (handled.error() == std::errc::resource_unavailable_try_again) {
+        if (!handled && handled.error() == std::errc::resource_unavailable_try_again) {
             return;
         }
-        if (handled.error() != make_error_code(Errc::peer_gone)) {
-            counts.violations.fetch_add(1, std::memory_order_relaxed);
-            SMCD_LOG_LIMITED(info, "loopback: link %08x broke the rules", link.peer.value());
+        if (!handled) {
+            end_link(link, handled.error());
         }
-        disconnect(link);
     }
+}
+
+void LoopbackDevice::Impl::end_link(Link& link, std::error_code reason) noexcept {
+    if (reason != Errc::peer_gone) {
+        counts.violations.fetch_add(1, std::memory_order_relaxed);
+        SMCD_LOG_LIMITED(info, "loopback: link %08x broke the rules", link.peer.value());
+    }
+    disconnect(link);
 }
 
 Result<void> LoopbackDevice::Impl::handle(Link& link, ReceivedMessage& received) {

@@ -71,6 +71,7 @@ private:
     [[nodiscard]] bool grow_to(std::size_t index) noexcept {
         std::unique_ptr<Chunk>& owned = owned_[index / kChunk];
         if (owned == nullptr) {
+            // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): make_unique would throw
             owned.reset(new (std::nothrow) Chunk());
             chunks_[index / kChunk].store(owned.get(), std::memory_order_release);
         }

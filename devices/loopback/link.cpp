@@ -22,7 +22,7 @@ bool flags_fit(int fd) noexcept {
 
 bool is_doorbell(int fd) noexcept {
     std::array<char, 40> path{};
-    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+    static_cast<void>(std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd));
     std::array<char, 40> target{};
     const ssize_t length = ::readlink(path.data(), target.data(), target.size());
     return length > 0 &&

@@ -54,25 +54,32 @@ struct alignas(cmsghdr) ControlBuffer {
     std::array<std::byte, CMSG_SPACE(sizeof(int) * kDescriptorsMax)> bytes{};
 };
 
-/// Takes every received descriptor out of the control data, so that none is left open; those beyond
-/// the array are closed.
-std::size_t collect_descriptors(msghdr& header,
-                                std::array<UniqueFd, kDescriptorsMax>& descriptors) noexcept {
+using Descriptors = std::array<UniqueFd, kDescriptorsMax>;
+
+/// Takes the descriptors of one part of the control data; those beyond the array are closed.
+/// Returns how many there were, `before` included.
+std::size_t take_descriptors(cmsghdr* part, std::size_t before, Descriptors& descriptors) noexcept {
+    std::size_t count = before;
+    const std::size_t in_part = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < in_part; ++i, ++count) {
+        int fd = -1;
+        std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
+        UniqueFd taken(fd);
+        if (count < descriptors.size()) {
+            descriptors[count] = std::move(taken);
+        }
+    }
+    return count;
+}
+
+/// Takes all of them, so that none is left open.
+std::size_t collect_descriptors(msghdr& header, Descriptors& descriptors) noexcept {
     std::size_t count = 0;
     for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr;
          part = CMSG_NXTHDR(&header, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS ||
-            part->cmsg_len < CMSG_LEN(0)) {
-            continue;
-        }
-        const std::size_t in_part = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (std::size_t i = 0; i < in_part; ++i, ++count) {
-            int fd = -1;
-            std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-            UniqueFd taken(fd);
-            if (count < descriptors.size()) {
-                descriptors[count] = std::move(taken);
-            }
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS &&
+            part->cmsg_len >= CMSG_LEN(0)) {
+            count = take_descriptors(part, count, descriptors);
         }
     }
     return count;

@@ -25,6 +25,11 @@ constexpr int kServiceRoundsMax = 16;
 /// Tries for a name that nobody has.
 constexpr int kNameTriesMax = 16;
 
+/// It connected to us and has not said who it is.
+bool is_silent(const Link& link) noexcept {
+    return !link.greeted && !link.outgoing && link.connected();
+}
+
 } // namespace
 
 bool LoopbackDevice::Impl::may_share_with(uid_t uid) const noexcept {
@@ -152,11 +157,9 @@ void LoopbackDevice::Impl::fetch_from(LinkGroupId remote) {
     for (auto it = first; it != last; ++it) {
         concerned.push_back(it->second);
     }
-    if (silent_links_ > 0) {
-        for (const auto& [serial, link] : links_) {
-            if (!link->greeted && !link->outgoing) {
-                concerned.push_back(link.get());
-            }
+    for (auto it = links_.begin(); silent_links_ > 0 && it != links_.end(); ++it) {
+        if (is_silent(*it->second)) {
+            concerned.push_back(it->second.get());
         }
     }
     for (Link* link : concerned) {
@@ -170,31 +173,33 @@ void LoopbackDevice::Impl::accept_waiting() {
         if (!socket) {
             return;
         }
-        const auto process = peer_identity(socket->get());
-        if (!process || !may_share_with(process->uid)) {
-            counts.refused.fetch_add(1, std::memory_order_relaxed);
-            SMCD_LOG_LIMITED(
-                info, "loopback: refused a peer of uid %u", process ? process->uid : ~0U);
-            continue;
-        }
-        if (closed_in_silence(socket->get())) {
-            continue; // a peer that checked whether we hold this name
-        }
-        if (silent_links_ >= kSilentLinksMax) {
-            drop_oldest_silent_link();
-        }
-        auto link = add_link(*std::move(socket), LinkGroupId{}, *process);
-        if (link) {
-            drain(**link);
-        }
+        accept_one(*std::move(socket));
+    }
+}
+
+void LoopbackDevice::Impl::accept_one(UniqueFd socket) {
+    const auto process = peer_identity(socket.get());
+    if (!process || !may_share_with(process->uid)) {
+        counts.refused.fetch_add(1, std::memory_order_relaxed);
+        SMCD_LOG_LIMITED(info, "loopback: refused a peer of uid %u", process ? process->uid : ~0U);
+        return;
+    }
+    if (closed_in_silence(socket.get())) {
+        return; // a peer that checked whether we hold this name
+    }
+    if (silent_links_ >= kSilentLinksMax) {
+        drop_oldest_silent_link();
+    }
+    auto link = add_link(std::move(socket), LinkGroupId{}, *process);
+    if (link) {
+        drain(**link);
     }
 }
 
 void LoopbackDevice::Impl::drop_oldest_silent_link() {
     Link* oldest = nullptr;
     for (const auto& [serial, link] : links_) {
-        const bool silent = !link->greeted && !link->outgoing && link->connected();
-        if (silent && (oldest == nullptr || serial < oldest->serial)) {
+        if (is_silent(*link) && (oldest == nullptr || serial < oldest->serial)) {
             oldest = link.get();
         }
     }
@@ -266,18 +271,24 @@ void LoopbackDevice::Impl::service() {
     for (int round = 0; round < kServiceRoundsMax && epoll_.valid(); ++round) {
         const int count = raw::epoll_wait(epoll_.get(), events.data(), kEventsMax, 0);
         for (int i = 0; i < count; ++i) {
-            const std::uint64_t tag = events[static_cast<std::size_t>(i)].data.u64;
-            if (tag == kListenerTag) {
-                accept_waiting();
-            } else if (const auto found = links_.find(tag); found != links_.end()) {
-                drain(*found->second);
-            }
+            on_event(events[static_cast<std::size_t>(i)].data.u64);
         }
         if (count < kEventsMax) {
             break;
         }
     }
     sweep();
+}
+
+void LoopbackDevice::Impl::on_event(std::uint64_t tag) {
+    if (tag == kListenerTag) {
+        accept_waiting();
+        return;
+    }
+    const auto found = links_.find(tag);
+    if (found != links_.end()) {
+        drain(*found->second);
+    }
 }
 
 Result<void> LoopbackDevice::Impl::export_doorbell(Link& link, unsigned door) {
@@ -295,14 +306,18 @@ Result<void> LoopbackDevice::Impl::export_doorbell(Link& link, unsigned door) {
     return {};
 }
 
-RingResult LoopbackDevice::Impl::fetch_doorbell(Link& link, unsigned door) {
+RingResult LoopbackDevice::Impl::fetch_doorbell(Link& link, unsigned door) noexcept {
     if (link.to_self && (doorbells.mine() & (1ULL << door)) != 0) {
         doorbells.ring_local(door);
         return RingResult::rung;
     }
-    const std::unique_lock guard(mutex_, std::try_to_lock);
-    if (guard.owns_lock()) {
-        drain(link);
+    try {
+        const std::unique_lock guard(mutex_, std::try_to_lock);
+        if (guard.owns_lock()) {
+            drain(link);
+        }
+    } catch (const std::bad_alloc&) {
+        return RingResult::unreachable;
     }
     return link.write_doorbell(door);
 }

@@ -85,32 +85,29 @@ Result<void> LoopbackDevice::move_data(DmbToken token,
     return {};
 }
 
+void LoopbackDevice::Impl::signal(const RemoteDmb& dmb, unsigned door) noexcept {
+    Link& link = *static_cast<Link*>(dmb.route);
+    counts.signals.fetch_add(1, std::memory_order_relaxed);
+    RingResult result = link.signal(door, dmb.index);
+    if (result == RingResult::unreachable) {
+        result = fetch_doorbell(link, door);
+    }
+    if (result == RingResult::rung) {
+        counts.rung.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (result != RingResult::unreachable) {
+        return;
+    }
+    counts.unsignalled.fetch_add(1, std::memory_order_relaxed);
+    const LastResort* wake_peer = last_resort.load(std::memory_order_acquire);
+    if (wake_peer != nullptr && *wake_peer) {
+        (*wake_peer)(dmb);
+    }
+}
+
 void LoopbackDevice::signal(const RemoteDmb& dmb, std::uint64_t doors) noexcept {
     const int saved = errno;
-    Link& link = *static_cast<Link*>(dmb.route);
-    for_each_bit(doors, [&](std::size_t bit) {
-        const auto door = static_cast<unsigned>(bit);
-        impl_->counts.signals.fetch_add(1, std::memory_order_relaxed);
-        RingResult result = link.signal(door, dmb.index);
-        if (result == RingResult::unreachable) {
-            try {
-                result = impl_->fetch_doorbell(link, door);
-            } catch (const std::bad_alloc&) {
-                result = RingResult::unreachable;
-            }
-        }
-        if (result == RingResult::rung) {
-            impl_->counts.rung.fetch_add(1, std::memory_order_relaxed);
-        }
-        if (result != RingResult::unreachable) {
-            return;
-        }
-        impl_->counts.unsignalled.fetch_add(1, std::memory_order_relaxed);
-        const auto* last_resort = impl_->last_resort.load(std::memory_order_acquire);
-        if (last_resort != nullptr && *last_resort) {
-            (*last_resort)(dmb);
-        }
-    });
+    for_each_bit(doors, [&](std::size_t door) { impl_->signal(dmb, static_cast<unsigned>(door)); });
     errno = saved;
 }
 
@@ -128,17 +125,17 @@ std::size_t LoopbackDevice::harvest(unsigned door, const std::function<void(SbaI
         return 0;
     }
     std::size_t count = 0;
-    impl_->areas.for_each([&](std::uint32_t place, SignalArea& area) {
-        if (!area.has_signal(door)) {
-            return true;
+    // The peer may raise what it likes; only its own DMBs count.
+    const auto deliver = [&](std::uint32_t place, SbaIndex index) {
+        if (impl_->indices.belongs(index, place)) {
+            ++count;
+            on_signal(index);
         }
-        area.harvest(door, [&](SbaIndex index) {
-            // The peer may raise what it likes; only its own DMBs count.
-            if (impl_->indices.belongs(index, place)) {
-                ++count;
-                on_signal(index);
-            }
-        });
+    };
+    impl_->areas.for_each([&](std::uint32_t place, SignalArea& area) {
+        if (area.has_signal(door)) {
+            area.harvest(door, [&](SbaIndex index) { deliver(place, index); });
+        }
         return true;
     });
     return count;

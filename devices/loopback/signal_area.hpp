@@ -56,6 +56,8 @@ struct alignas(64) SignalArea {
     /// Takes all bits of `door`, each word at most once, and calls on_index with each index.
     template <typename OnIndex>
     void harvest(unsigned door, OnIndex&& on_index);
+    template <typename OnIndex>
+    void harvest_word(unsigned door, std::size_t word, OnIndex& on_index);
 };
 
 inline constexpr std::size_t kSignalAreaBytes = sizeof(SignalArea);
@@ -93,17 +95,20 @@ void SignalArea::harvest(unsigned door, OnIndex&& on_index) {
     any[door].word.exchange(0, std::memory_order_seq_cst); // sync: signal-bit
     for (std::size_t group = 0; group < kSummaryWordCount; ++group) {
         Word& above = summary[door][group];
-        if (above.load(std::memory_order_seq_cst) == 0) {
-            continue;
-        }
-        for_each_bit(above.exchange(0, std::memory_order_seq_cst), [&](std::size_t in_group) {
-            const std::size_t word = group * kSignalWordBits + in_group;
-            const std::uint64_t raised = bits[door][word].exchange(0, std::memory_order_seq_cst);
-            for_each_bit(raised, [&](std::size_t bit) {
-                on_index(SbaIndex(static_cast<std::uint32_t>(word * kSignalWordBits + bit)));
+        if (above.load(std::memory_order_seq_cst) != 0) {
+            const std::uint64_t words = above.exchange(0, std::memory_order_seq_cst);
+            for_each_bit(words, [&](std::size_t in_group) {
+                harvest_word(door, group * kSignalWordBits + in_group, on_index);
             });
-        });
+        }
     }
+}
+
+template <typename OnIndex>
+void SignalArea::harvest_word(unsigned door, std::size_t word, OnIndex& on_index) {
+    for_each_bit(bits[door][word].exchange(0, std::memory_order_seq_cst), [&](std::size_t bit) {
+        on_index(SbaIndex(static_cast<std::uint32_t>(word * kSignalWordBits + bit)));
+    });
 }
 
 } // namespace smcd::dev

@@ -2,11 +2,11 @@
 #include "devices/loopback/signal_areas.hpp"
 
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <new>
+
+#include "smcd/base/raw_syscall.hpp"
 
 namespace smcd::dev {
 namespace {
@@ -15,13 +15,9 @@ namespace {
 /// waits, it finds no hole. By raw system call: for ThreadSanitizer, which knows nothing of that
 /// lock, libc's mmap() writes all the memory.
 bool replace_pages(void* address, int flags, int memfd) noexcept {
-    return ::syscall(SYS_mmap,
-                     address,
-                     kSignalAreaBytes,
-                     PROT_READ | PROT_WRITE,
-                     flags | MAP_FIXED,
-                     memfd,
-                     0L) != -1;
+    return raw::mmap(
+               address, kSignalAreaBytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, memfd, 0) !=
+           MAP_FAILED;
 }
 
 /// Empty memory: it costs nothing until it is written.

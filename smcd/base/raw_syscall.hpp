@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <climits>
 #include <cerrno>
@@ -71,7 +72,7 @@ template <typename T>
 template <typename... Arguments>
 inline long call(long number, Arguments... arguments) noexcept {
     static_assert(sizeof...(arguments) <= 6);
-    const long words[] = {word(arguments)..., 0, 0, 0, 0, 0, 0};
+    const std::array<long, sizeof...(arguments) + 6> words{word(arguments)...};
     const long result = invoke(number, words[0], words[1], words[2], words[3], words[4], words[5]);
     constexpr long kErrnoMax = 4095;
     if (result < 0 && result >= -kErrnoMax) {
@@ -142,6 +143,15 @@ inline int dup3(int fd, int target, int flags) noexcept {
 
 inline int pipe2(int* fds, int flags) noexcept {
     return static_cast<int>(detail::call(SYS_pipe2, fds, flags));
+}
+
+// Memory.
+
+/// MAP_FAILED and errno on failure. offset: a multiple of the page size.
+inline void* mmap(
+    void* address, std::size_t bytes, int protection, int flags, int fd, off_t offset) noexcept {
+    return reinterpret_cast<void*>( // NOLINT(performance-no-int-to-ptr): the kernel's answer
+        detail::call(SYS_mmap, address, bytes, protection, flags, fd, offset));
 }
 
 // Sockets.
