@@ -29,6 +29,10 @@ Step only(Event event) {
     return step;
 }
 
+std::uint8_t decline_version(bool old) {
+    return old ? 1 : 2;
+}
+
 DmbInfo info_of(const AcceptConfirm& message) {
     return {message.token, message.size_class, message.group, message.gid, message.first_contact};
 }
@@ -89,10 +93,13 @@ Step ClientHandshake::on_accept(const AcceptConfirm& accept, std::size_t consume
     step.vendor = accept.contact.vendor;
     accept_ = accept;
     state_ = State::choosing;
-    const auto devices = offer_.devices.span();
-    const auto chosen = std::find_if(devices.begin(), devices.end(), [&](const OfferedDevice& device) {
-        return device.chid == accept.chid;
-    });
+    // Not all of our devices need to have fitted into the Proposal.
+    const auto offered = devices_of(make_proposal(offer_));
+    const auto devices = offered.span();
+    const auto chosen =
+        std::find_if(devices.begin(), devices.end(), [&](const OfferedDevice& device) {
+            return device.chid == accept.chid;
+        });
     const auto eids = offer_.ueids.span();
     const bool eid_is_ours = std::find(eids.begin(), eids.end(), accept.eid) != eids.end() ||
                              (offer_.has_seid && accept.eid == offer_.seid);
@@ -100,7 +107,7 @@ Step ClientHandshake::on_accept(const AcceptConfirm& accept, std::size_t consume
     if (accept.version < 2 || chosen == devices.end() || accept.chid == Chid() || !eid_is_ours ||
         accept.dmbe_idx != 0 || accept.token == DmbToken()) {
         step.event = Event::contradicts;
-        step.reason = accept.version < 2 ? Reason::mode_unsupported : Reason::internal_error;
+        step.reason = accept.version < 2 ? Reason::mode_unsupported : Reason::protocol_error;
         return step;
     }
     step.device = *chosen;
@@ -129,8 +136,9 @@ Message ClientHandshake::confirm(const DmbInfo& dmb) {
 }
 
 Message ClientHandshake::decline(Reason reason, bool out_of_sync) {
+    const bool answers_v1 = state_ == State::choosing && accept_.version == 1;
     state_ = State::done;
-    return encode(Decline{2, out_of_sync, wire_code(reason)});
+    return encode(Decline{decline_version(answers_v1), out_of_sync, wire_code(reason)});
 }
 
 Step ServerHandshake::feed(std::span<const std::byte> inbound) {
@@ -193,20 +201,23 @@ Step ServerHandshake::on_confirm(std::span<const std::byte> message) {
     step.consumed = message.size();
     step.peer = info_of(*confirm);
     state_ = State::done;
+    const bool releases_agree = !confirm->first_contact || !accept_.first_contact ||
+                                confirm->contact.release == accept_.contact.release;
     const bool agrees = confirm->version >= 2 && confirm->chid == accept_.chid &&
                         confirm->eid == accept_.eid && confirm->gid == match_.remote.gid &&
-                        confirm->dmbe_idx == 0 && confirm->token != DmbToken() &&
-                        (!confirm->first_contact || !accept_.first_contact ||
-                         confirm->contact.release == accept_.contact.release);
-    step.event = agrees ? Event::confirmed : Event::contradicts;
-    step.reason = agrees ? Reason::none : Reason::release_error;
+                        confirm->dmbe_idx == 0 && confirm->token != DmbToken();
+    step.event = agrees && releases_agree ? Event::confirmed : Event::contradicts;
+    if (step.event == Event::contradicts) {
+        step.reason = agrees ? Reason::release_error : Reason::protocol_error;
+    }
     return step;
 }
 
 Message ServerHandshake::decline(Reason reason) {
+    // Before a Proposal was read nothing tells that the client understands the longer form.
+    const bool old = state_ == State::waiting || proposal_.version == 1;
     state_ = State::done;
-    const std::uint8_t version = proposal_.version == 1 ? 1 : 2;
-    return encode(Decline{version, false, wire_code(reason)});
+    return encode(Decline{decline_version(old), false, wire_code(reason)});
 }
 
 SwallowVerdict swallow_late_message(std::span<const std::byte> inbound, bool expects_proposal) {

@@ -3,6 +3,21 @@
 #include <algorithm>
 
 namespace smcd::clc {
+namespace {
+
+bool offers_smcd(Mode mode) noexcept {
+    return mode == Mode::smcd || mode == Mode::both;
+}
+
+/// Why a Proposal without SMC-D version 2 is of no use to us.
+Reason without_smcd_v2(const Proposal& proposal) noexcept {
+    if (proposal.typev1 == Mode::none && proposal.typev2 == Mode::none) {
+        return Reason::peer_no_smc;
+    }
+    return offers_smcd(proposal.typev1) ? Reason::no_smcd_device : Reason::no_smcr_device;
+}
+
+} // namespace
 
 Proposal make_proposal(const LocalOffer& offer) noexcept {
     Proposal proposal;
@@ -14,7 +29,8 @@ Proposal make_proposal(const LocalOffer& offer) noexcept {
     for (const OfferedDevice& device : offer.devices.span()) {
         const auto used = chids.span();
         const std::size_t slots = is_emulated(device.chid) ? 2 : 1;
-        if (std::find(used.begin(), used.end(), device.chid) != used.end() ||
+        if (device.chid == Chid() ||
+            std::find(used.begin(), used.end(), device.chid) != used.end() ||
             proposal.slots.count + slots > kSlotsMax) {
             continue;
         }
@@ -34,6 +50,9 @@ FixedList<OfferedDevice, kSlotsMax + 1> devices_of(const Proposal& proposal) noe
     }
     const auto slots = proposal.slots.span();
     for (std::size_t i = 0; i < slots.size(); ++i) {
+        if (slots[i].chid == Chid()) {
+            continue; // an empty slot
+        }
         if (!is_emulated(slots[i].chid)) {
             devices.add({{slots[i].gid, 0}, slots[i].chid});
         } else if (i + 1 < slots.size() && slots[i + 1].chid == slots[i].chid) {
@@ -63,9 +82,8 @@ Reason match_devices(const LocalOffer& server,
                      const Proposal& proposal,
                      FixedList<Match, kSlotsMax>& matches,
                      Eid& eid) noexcept {
-    if (proposal.typev2 != Mode::smcd && proposal.typev2 != Mode::both) {
-        return proposal.typev1 == Mode::none && proposal.typev2 == Mode::none ? Reason::peer_no_smc
-                                                                             : Reason::no_v2_extension;
+    if (!offers_smcd(proposal.typev2)) {
+        return without_smcd_v2(proposal);
     }
     if (!proposal.has_v2_extension) {
         return Reason::no_v2_extension;

@@ -22,7 +22,8 @@ struct LocalOffer {
     VendorExtension vendor;
 };
 
-/// The Proposal that offers it, SMC-D v2.1. Devices that do not fit into the eight slots are skipped; CHIDs are unique.
+/// The Proposal that offers it, SMC-D v2.1. Skipped: a device that does not fit into the eight slots,
+/// one whose CHID is offered already, and CHID 0, which would read as an empty slot.
 [[nodiscard]] Proposal make_proposal(const LocalOffer& offer) noexcept;
 
 /// The devices of a Proposal: the native one first, then the slots in order; a lone emulated slot is ignored.
