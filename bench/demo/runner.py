@@ -12,7 +12,7 @@ from pathlib import Path
 
 START_S = 15
 STOP_S = 15
-RUN_EXTRA_S = 60
+RUN_EXTRA_S = 30
 LISTEN_STATE = "0A"
 
 
@@ -165,23 +165,34 @@ class Runner:
 
     def measure(self, case, arm, port, round_number):
         """One run of one client; its figures go into the case."""
+        if case.calibrate is not None and round_number == 0:
+            figures = self._figures_of(case, arm, port, "first")
+            if figures is not None:
+                case.calibrate(arm, figures)
         self.progress.step(f"{case.title}, {arm}")
+        figures = self._figures_of(case, arm, port, str(round_number + 1))
+        if figures is not None:
+            case.add(arm, round_number, figures)
+
+    def _figures_of(self, case, arm, port, label):
+        """What one run of the client measured; None, and a failure noted, if it did not work."""
         shimmed = case.server_of(arm) == "smcu"
-        stats = self.folder / f"{case.name}-{round_number}.stats" if shimmed else None
+        stats = self.folder / f"{case.name}-{label}.stats" if shimmed else None
         command = self._command(case.client(arm, port), shimmed, 1 if case.program.pinned else None)
         self.commands[f"{case.name} {arm}"] = shlex.join(command)
-        where = f"{case.title}, {arm}, round {round_number + 1}"
-        raw = self.raw / f"{case.name}-{arm}-{round_number + 1}.txt"
+        where = f"{case.title}, {arm}, round {label}"
+        raw = self.raw / f"{case.name}-{arm}-{label}.txt"
         text = self._run(command, self._environment(stats), raw, where)
         if text is None:
-            return
+            return None
         try:
-            case.add(arm, round_number, case.parse(text))
+            figures = case.parse(text)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             self.failures.append(f"{where}: its output is not understood ({error}); see {raw}")
-            return
+            return None
         if shimmed and not self.options.both_tcp:
             self._check_proof(case, where, read_stats(stats))
+        return figures
 
     def _run(self, command, environment, raw, where):
         limit = self.options.seconds + RUN_EXTRA_S
@@ -192,6 +203,7 @@ class Runner:
                 status = process.wait(limit)
             except subprocess.TimeoutExpired:
                 self.failures.append(f"{where}: not finished within {limit} s; see {raw}")
+                self._describe_hang(raw)
                 return None
             finally:
                 self._kill(process)
@@ -199,6 +211,15 @@ class Runner:
             self.failures.append(f"{where}: exit status {status}; see {raw}")
             return None
         return raw.read_text(errors="replace")
+
+    def _describe_hang(self, raw):
+        """Keeps what every socket under the library was waiting for."""
+        if self.options.both_tcp:
+            return
+        with open(raw.with_suffix(".sockets.txt"), "wb") as out, \
+                contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run([self.options.smcu, "ss", "-a", "-e"], stdout=out,
+                           stderr=subprocess.STDOUT, timeout=STOP_S, check=False)
 
     def _check_proof(self, case, where, lines):
         self.proof.setdefault(case.name, []).extend(lines)
