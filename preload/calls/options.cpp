@@ -66,6 +66,12 @@ ssize_t get_option(
         return rc;
     }
     if (int_of(value, *length) == 0) {
+        RxPath rx(socket.channel);
+        static_cast<void>(rx.readable());
+        static_cast<void>(rx.ended());
+        if ((socket.block->rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
+            mark_reset(*socket.block, ECONNRESET);
+        }
         const int pending = take_so_error(*socket.block);
         std::memcpy(value, &pending, sizeof(pending));
     }

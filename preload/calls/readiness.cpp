@@ -122,6 +122,9 @@ ssize_t epoll_ctl(Shim& shim, int epfd, int operation, int fd, epoll_event* even
         if (shim.table.active(fd) == nullptr) {
             return value_of(shim.real.epoll_ctl(epfd, operation, fd, event));
         }
+        if (shim.real.epoll_ctl(epfd, EPOLL_CTL_DEL, fd, nullptr) != 0 && errno != ENOENT) {
+            return -errno;  // not an epoll set at all
+        }
         set = shim.epoll.acquire(epfd);
         shim.table.put_set(epfd, set);
     }

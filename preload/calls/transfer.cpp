@@ -76,9 +76,33 @@ ssize_t splice_from_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t co
     return n;
 }
 
+/// 0, or the errno for buffers that cannot be right. Other bad pointers fault: docs/known-differences.md.
+int check_buffers(std::span<const iovec> buffers) noexcept {
+    for (const iovec& buffer : buffers) {
+        if (static_cast<ssize_t>(buffer.iov_len) < 0) {
+            return EINVAL;
+        }
+        if (buffer.iov_base == nullptr && buffer.iov_len > 0) {
+            return EFAULT;
+        }
+    }
+    return 0;
+}
+
+int check_message(const msghdr* message) noexcept {
+    constexpr std::size_t kVectorsMax = 1024;  // UIO_MAXIOV
+    if (message == nullptr || (message->msg_iov == nullptr && message->msg_iovlen > 0)) {
+        return EFAULT;
+    }
+    return message->msg_iovlen > kVectorsMax ? EMSGSIZE : 0;
+}
+
 }  // namespace
 
 ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags) {
+    if (const int error = check_buffers(buffers); error != 0 && (flags & MSG_TRUNC) == 0) {
+        return -error;
+    }
     if ((flags & MSG_OOB) != 0) {
         return -EINVAL;
     }
@@ -89,6 +113,9 @@ ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int 
 }
 
 ssize_t send(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags) {
+    if (const int error = check_buffers(buffers); error != 0) {
+        return -error;
+    }
     const ssize_t n = stream_send(shim.process, socket, buffers, flags);
     if (n == -EPIPE && (flags & MSG_NOSIGNAL) == 0) {
         raise_sigpipe();
@@ -97,6 +124,9 @@ ssize_t send(Shim& shim, Socket& socket, std::span<const iovec> buffers, int fla
 }
 
 ssize_t receive_message(Shim& shim, Socket& socket, int fd, msghdr* message, int flags) {
+    if (const int error = check_message(message); error != 0) {
+        return -error;
+    }
     const std::span<const iovec> buffers(message->msg_iov, message->msg_iovlen);
     const ssize_t n = receive(shim, socket, buffers, flags & ~MSG_CMSG_CLOEXEC);
     if (n == kUseTcp) {
@@ -111,6 +141,9 @@ ssize_t receive_message(Shim& shim, Socket& socket, int fd, msghdr* message, int
 }
 
 ssize_t send_message(Shim& shim, Socket& socket, int fd, const msghdr* message, int flags) {
+    if (const int error = check_message(message); error != 0) {
+        return -error;
+    }
     const std::span<const iovec> buffers(message->msg_iov, message->msg_iovlen);
     const ssize_t n = send(shim, socket, buffers, flags);
     return n == kUseTcp ? value_of(shim.real.sendmsg(fd, message, flags)) : n;
@@ -133,11 +166,8 @@ ssize_t splice(Shim& shim,
                unsigned flags) {
     Socket* source = shim.table.active(in_fd);
     Socket* target = shim.table.active(out_fd);
-    if (in_offset != nullptr && source != nullptr) {
-        return -ESPIPE;
-    }
-    if (out_offset != nullptr && target != nullptr) {
-        return -ESPIPE;
+    if ((in_offset != nullptr && source != nullptr) || (out_offset != nullptr && target != nullptr)) {
+        return -EINVAL;
     }
     if (source != nullptr && target != nullptr) {
         return -EINVAL;  // one end must be a pipe

@@ -114,7 +114,8 @@ int TxPath::failure() noexcept {
         return EPIPE;
     }
     if ((peer_flags & kPeerConnAbort) != 0) {
-        mark_reset(block, ECONNRESET);
+        // As TCP: a reset behind the peer's FIN is a broken pipe.
+        mark_reset(block, (peer_flags & kPeerDoneWriting) != 0 ? EPIPE : ECONNRESET);
     }
     if ((block.flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
         const int error = take_so_error(block);

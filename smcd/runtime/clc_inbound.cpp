@@ -1,5 +1,7 @@
 #include "smcd/runtime/clc_inbound.hpp"
 
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -10,13 +12,22 @@
 namespace smcd {
 
 void peek_inbound(int fd, InboundView& view) noexcept {
+    view.count = 0;
+    view.ended = false;
+    int waiting = 0;
+    // Asked before receiving: recv() on an empty queue would take the socket's pending error, which belongs to the
+    // application.
+    if (raw::ioctl(fd, FIONREAD, &waiting) != 0 || waiting <= 0) {
+        pollfd state{fd, POLLIN | POLLRDHUP, 0};
+        view.ended = raw::poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR | POLLRDHUP)) != 0;
+        return;
+    }
     ssize_t n = 0;
     do {
         n = raw::recvfrom(
             fd, view.bytes.data(), view.bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
     } while (n < 0 && errno == EINTR);
     view.count = n > 0 ? static_cast<std::size_t>(n) : 0;
-    view.ended = n == 0 || (n < 0 && errno != EAGAIN);
 }
 
 void take_inbound(int fd, std::size_t n) noexcept {

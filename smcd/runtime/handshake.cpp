@@ -136,6 +136,23 @@ void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t /*now
     }
 }
 
+void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns) {
+    const std::uint64_t end = monotonic_ns() + limit_ns;
+    const auto undecided = [&socket] {
+        const Phase phase = socket.phase();
+        return phase == Phase::handshake || phase == Phase::connecting;
+    };
+    handshake_drive(process, socket);
+    while (undecided() && monotonic_ns() < end) {
+        pollfd wait{socket.fd, static_cast<short>(socket.phase() == Phase::handshake ? POLLIN : POLLOUT), 0};
+        raw::poll(&wait, 1, 1);
+        handshake_drive(process, socket);
+    }
+    if (socket.phase() == Phase::handshake) {
+        handshake_give_up(process, socket, Reason::fork_in_handshake);
+    }
+}
+
 void handshake_finish_for_close(Process& process, Socket& socket, std::uint64_t limit_ns) {
     handshake_drive(process, socket);
     const std::uint64_t end = monotonic_ns() + limit_ns;

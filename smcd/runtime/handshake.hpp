@@ -28,6 +28,9 @@ void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t now_n
 std::size_t pre_buffer_append(Process& process, Socket& socket, std::span<const iovec> buffers, std::size_t skip);
 [[nodiscard]] std::size_t pre_buffer_room(Socket& socket);
 
+/// Before fork(): drives the handshake to its verdict, or gives it up when limit_ns has passed.
+void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns);
+
 /// Before close() or exit: brings waiting bytes on their way, for a server that waits for Confirm within limit_ns.
 void handshake_finish_for_close(Process& process, Socket& socket, std::uint64_t limit_ns);
 

@@ -58,7 +58,10 @@ void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
     const clc::Message message = machine(socket).accept(
         match, {own->token, own->size_class, *group, device.gid(), first_contact});
     if (!write_outbound(socket.fd, message.span())) {
-        to_tcp(process, socket, Reason::peer_gone);
+        // The client is gone; its Decline may stand behind its Proposal.
+        drop_dmb(process, socket);
+        state.expects_proposal = true;
+        settle_begin(process, socket, Reason::peer_gone, true);
         return;
     }
     state.answered = true;

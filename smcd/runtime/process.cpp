@@ -20,6 +20,8 @@ namespace {
 
 /// How long close() and exit may wait for a client's Confirm, so that bytes already sent are delivered.
 constexpr std::uint64_t kCloseLimitNs = 500 * kNsPerMs;
+/// How long fork() waits for an answer to a handshake; the answer comes from the peer's progress thread.
+constexpr std::uint64_t kForkLimitNs = 5 * kNsPerMs;
 constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
 
 std::uint64_t inode_of(int fd) noexcept {
@@ -203,7 +205,20 @@ void Process::tear_down(Socket& socket) {
     statistics_.page().connections_live.fetch_sub(1, std::memory_order_relaxed);
 }
 
+/// A handshake cannot be shared: its machine, its DMB and its link belong to one process. What is under way is finished
+/// within a moment or given up.
+void Process::settle_handshakes() {
+    for_each_socket([this](Socket& socket) {
+        const Phase phase = socket.phase();
+        if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
+            (phase == Phase::handshake || phase == Phase::connecting)) {
+            handshake_resolve(*this, socket, kForkLimitNs);
+        }
+    });
+}
+
 void Process::before_fork() {
+    settle_handshakes();
     lifecycle_mutex_.lock();
     setup_mutex_.lock();
     discovery_->before_fork();

@@ -86,6 +86,8 @@ public:
     }
 
 private:
+    void settle_handshakes();
+
     static constexpr std::size_t kSocketsPerChunk = 64;
     using SocketChunk = std::array<Socket, kSocketsPerChunk>;
 

@@ -52,7 +52,7 @@ ssize_t stream_sendfile(
     Process& process, Socket& socket, int file_fd, off64_t* offset, std::size_t count) {
     off64_t position = offset != nullptr ? *offset : raw::lseek(file_fd, 0, SEEK_CUR);
     if (position < 0) {
-        return -static_cast<ssize_t>(errno);
+        return -static_cast<ssize_t>(offset != nullptr ? EINVAL : errno);
     }
     const bool blocking = !socket.non_blocking.load(std::memory_order_relaxed);
     std::size_t done = 0;

@@ -94,6 +94,33 @@ ssize_t wait_error(WaitStatus status) noexcept {
     return fail(status == WaitStatus::timed_out ? EAGAIN : EINTR);
 }
 
+/// A call that has moved bytes already must end at a signal, even with SA_RESTART: a wait with a timeout does.
+constexpr std::uint64_t kFarNs = 3'600 * kNsPerSecond;
+
+std::uint64_t deadline_of(CallDeadline& call, bool has_progress) noexcept {
+    const std::uint64_t deadline = call.deadline_ns();
+    return deadline == kForever && has_progress ? monotonic_ns() + kFarNs : deadline;
+}
+
+/// A receive of zero bytes waits for data as any other, as on TCP, and takes none.
+ssize_t receive_nothing(Process& process, Socket& socket, CallDeadline& call) {
+    RxPath rx(socket.channel);
+    for (;;) {
+        if (rx.readable() > 0 || rx.ended()) {
+            return 0;
+        }
+        if (call.non_blocking()) {
+            return fail(EAGAIN);
+        }
+        process.progress().ensure_watched(socket);
+        const WaitStatus status =
+            wait_for_data(socket.channel, socket.spin_data, 1, call.deadline_ns());
+        if (status != WaitStatus::ready) {
+            return wait_error(status);
+        }
+    }
+}
+
 ssize_t receive_smc(Process& process,
                     Socket& socket,
                     std::span<const iovec> buffers,
@@ -106,6 +133,9 @@ ssize_t receive_smc(Process& process,
                                    ? wanted
                                    : std::min<std::size_t>(wanted, socket.low_water);
     std::size_t done = 0;
+    if (wanted == 0) {
+        return receive_nothing(process, socket, call);
+    }
     for (;;) {
         const IoResult step = done == 0 ? rx.receive(buffers, mode)
                                         : rx.receive(RestOf(buffers, done).span(), mode);
@@ -124,10 +154,12 @@ ssize_t receive_smc(Process& process,
         const std::size_t more = mode.peek ? target : target - done;
         const auto at_least = static_cast<std::uint32_t>(
             std::clamp<std::size_t>(more, 1, socket.channel.own.ring_bytes / 2));
-        const std::uint64_t deadline = call.deadline_ns();
+        const std::uint64_t deadline = deadline_of(call, done > 0 || rx.readable() > 0);
         const WaitStatus status =
             wait_for_data(socket.channel, socket.spin_data, at_least, deadline);
         if (status != WaitStatus::ready) {
+            const IoResult rest = done > 0 ? IoResult{} : rx.receive(buffers, mode);
+            done += rest.bytes;
             return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
         }
         if (mode.peek && rx.readable() < target && rx.ended()) {
@@ -162,7 +194,7 @@ ssize_t send_smc(Process& process,
         const std::uint32_t quarter = socket.channel.peer.ring_bytes / 4;
         const auto at_least = static_cast<std::uint32_t>(
             std::min<std::size_t>(wanted - done, quarter));
-        const std::uint64_t deadline = call.deadline_ns();
+        const std::uint64_t deadline = deadline_of(call, done > 0);
         const WaitStatus status =
             wait_for_space(socket.channel, socket.spin_space, at_least, deadline);
         if (status != WaitStatus::ready) {
@@ -323,7 +355,7 @@ std::uint32_t stream_unread(Process& process, Socket& socket) {
 
 std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {
     if (socket.phase() == Phase::smc) {
-        return TxPath(socket.channel).unread_by_peer();
+        return 0;  // what was sent is in the peer's memory: acknowledged, in TCP's terms
     }
     const ConnBlock& block = *socket.block;
     return block.pre_end.load(std::memory_order_relaxed) -
