@@ -1,12 +1,10 @@
 #include "smcd/core/waiting.hpp"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <sched.h>
 
 #include <cerrno>
-#include <climits>
 
+#include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/rx_path.hpp"
 #include "smcd/core/tx_path.hpp"
 
@@ -42,8 +40,7 @@ WaitStatus wait_until(Channel& channel,
         word.store(1, std::memory_order_relaxed);
         std::atomic_thread_fence(std::memory_order_seq_cst);  // sync: bell
         if (ready()) {
-            word.store(0, std::memory_order_relaxed);
-            return WaitStatus::ready;
+            return WaitStatus::ready;  // the word stays set: another thread may be asleep on it
         }
         bump(counters.sleeps);
         const WaitStatus status = futex_wait(word, 1, deadline_ns);
@@ -74,7 +71,7 @@ WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
         limit = &timeout;
     }
     const int saved = errno;
-    const long rc = ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, limit, nullptr, 0);
+    const int rc = raw::futex_wait(word, expected, limit);
     const int error = rc == 0 ? 0 : errno;
     errno = saved;
     if (error == EINTR) {
@@ -85,7 +82,7 @@ WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
 
 void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept {
     const int saved = errno;
-    ::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+    raw::futex_wake(word);
     errno = saved;
 }
 

@@ -14,13 +14,18 @@ namespace smcd {
 void peek_inbound(int fd, InboundView& view) noexcept {
     view.count = 0;
     view.ended = false;
-    int waiting = 0;
-    // Asked before receiving: recv() on an empty queue would take the socket's pending error, which belongs to the
-    // application.
-    if (raw::ioctl(fd, FIONREAD, &waiting) != 0 || waiting <= 0) {
-        pollfd state{fd, POLLIN | POLLRDHUP, 0};
-        view.ended = raw::poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR | POLLRDHUP)) != 0;
+    pollfd state{fd, POLLIN | POLLRDHUP, 0};
+    if (raw::poll(&state, 1, 0) <= 0) {
         return;
+    }
+    // Asked before receiving: what arrives in between is not yet the end.
+    view.ended = (state.revents & (POLLHUP | POLLERR | POLLRDHUP)) != 0;
+    if ((state.revents & POLLERR) != 0) {
+        // recv() on an empty queue would take the socket's pending error, which belongs to the application.
+        int waiting = 0;
+        if (raw::ioctl(fd, FIONREAD, &waiting) != 0 || waiting <= 0) {
+            return;
+        }
     }
     ssize_t n = 0;
     do {

@@ -47,6 +47,7 @@ void prepare_channel(Process& process,
     channel.device = process.loopback();
     channel.dmb = own;
     channel.remote = remote;
+    channel.remote.user = &socket;
     channel.own = view_dmb(own.memory);
     channel.peer = view_dmb(remote.memory);
     channel.own_bells = own.bells;

@@ -153,7 +153,7 @@ void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns)
     }
 }
 
-void handshake_finish_for_close(Process& process, Socket& socket, std::uint64_t limit_ns) {
+void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns) {
     handshake_drive(process, socket);
     const std::uint64_t end = monotonic_ns() + limit_ns;
     const bool bytes_wait = !pre_buffer_empty(socket);
@@ -170,6 +170,12 @@ void handshake_finish_for_close(Process& process, Socket& socket, std::uint64_t 
             return;
         }
     }
+}
+
+void handshake_close(Process& process, Socket& socket, std::uint64_t limit_ns) {
+    handshake_finish(process, socket, limit_ns);
+    const DirectionGuard guard(socket.block->handshake_lock);
+    settle_before_close(socket);
 }
 
 }  // namespace smcd

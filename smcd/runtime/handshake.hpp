@@ -31,7 +31,9 @@ std::size_t pre_buffer_append(Process& process, Socket& socket, std::span<const 
 /// Before fork(): drives the handshake to its verdict, or gives it up when limit_ns has passed.
 void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns);
 
-/// Before close() or exit: brings waiting bytes on their way, for a server that waits for Confirm within limit_ns.
-void handshake_finish_for_close(Process& process, Socket& socket, std::uint64_t limit_ns);
+/// Brings waiting bytes on their way, for a server that waits for Confirm within limit_ns. Before exec().
+void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns);
+/// The same before the last close() or the exit.
+void handshake_close(Process& process, Socket& socket, std::uint64_t limit_ns);
 
 }  // namespace smcd

@@ -27,7 +27,9 @@ void to_tcp(Process& process, Socket& socket, Reason reason) {
 void decline(Process& process, Socket& socket, Reason reason) {
     const clc::Message message = machine(socket).decline(reason);
     static_cast<void>(write_outbound(socket.fd, message.span()));
-    to_tcp(process, socket, reason);
+    drop_dmb(process, socket);
+    // The client's own Decline may be crossing ours.
+    settle_begin(process, socket, reason, true);
 }
 
 Reason reason_of(std::error_code error) {
@@ -102,7 +104,12 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             }
             return view.ended;
         case clc::Event::proposed:
-            on_proposal(process, socket, step);
+            if (view.ended || view.count > step.consumed) {
+                // The client has given up: its Decline and its bytes stand behind the Proposal. An answer would draw a reset.
+                settle_begin(process, socket, Reason::peer_declined, true);
+            } else {
+                on_proposal(process, socket, step);
+            }
             return true;
         case clc::Event::refused:
             decline(process, socket, step.reason);

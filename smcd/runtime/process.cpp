@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstddef>
 
 #include "smcd/base/clock.hpp"
@@ -14,6 +15,7 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/local_discovery.hpp"
+#include "smcd/runtime/settle.hpp"
 
 namespace smcd {
 namespace {
@@ -22,6 +24,8 @@ namespace {
 constexpr std::uint64_t kCloseLimitNs = 500 * kNsPerMs;
 /// How long fork() waits for an answer to a handshake; the answer comes from the peer's progress thread.
 constexpr std::uint64_t kForkLimitNs = 5 * kNsPerMs;
+/// How long exec() waits for the Proposal of a client that has just connected.
+constexpr std::uint64_t kExecLimitNs = 20 * kNsPerMs;
 constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
 
 std::uint64_t inode_of(int fd) noexcept {
@@ -38,6 +42,21 @@ void count_tcp_bytes(ProcessPage& page, int fd) noexcept {
         page.tcp_tx_bytes.fetch_add(info.tcpi_bytes_acked, std::memory_order_relaxed);
         page.tcp_rx_bytes.fetch_add(info.tcpi_bytes_received, std::memory_order_relaxed);
     }
+}
+
+/// A doorbell that cannot be rung: one byte on the TCP connection makes the peer look (hangup.cpp).
+void ring_over_tcp(const dev::RemoteDmb& dmb) noexcept {
+    if (const auto* socket = static_cast<const Socket*>(dmb.user); socket != nullptr) {
+        const char look = 0;
+        raw::send(socket->fd, &look, sizeof(look), MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+}
+
+/// Tells the peer what close() means to it: the end, or a reset where TCP would send one.
+void say_goodbye(Socket& socket) {
+    RxPath rx(socket.channel);
+    const bool abort = socket.linger_reset || rx.readable() > 0;
+    TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
 }
 
 }  // namespace
@@ -60,6 +79,7 @@ bool Process::ready_for_smc() {
     }
     doorbells_ = *std::move(doorbells);
     loopback_ = std::make_unique<dev::LoopbackDevice>(*doorbells_, dev::LoopbackOptions{});
+    loopback_->set_last_resort(&ring_over_tcp);
     return true;
 }
 
@@ -83,7 +103,7 @@ void Process::release_socket(Socket& socket) {
     if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection) {
         const Phase phase = socket.phase();
         if (Socket::is_ours(phase) && phase != Phase::smc) {
-            handshake_finish_for_close(*this, socket, kCloseLimitNs);
+            handshake_close(*this, socket, kCloseLimitNs);
         }
     }
     const std::lock_guard lifecycle(lifecycle_mutex_);
@@ -185,9 +205,7 @@ void Process::tear_down(Socket& socket) {
         const DirectionGuard receiving(block.rx.lock);
         const DirectionGuard sending(block.tx.lock);
         if (last) {
-            RxPath rx(socket.channel);
-            const bool abort = socket.linger_reset || rx.readable() > 0;
-            TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
+            say_goodbye(socket);
             statistics_.absorb(block);
         }
         if (loopback_ != nullptr) {
@@ -213,6 +231,19 @@ void Process::settle_handshakes() {
         if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
             (phase == Phase::handshake || phase == Phase::connecting)) {
             handshake_resolve(*this, socket, kForkLimitNs);
+        }
+    });
+}
+
+void Process::before_exec() {
+    const std::uint64_t end = monotonic_ns() + kExitLimitNs;
+    for_each_socket([&](Socket& socket) {
+        const Phase phase = socket.phase();
+        const std::uint64_t now = monotonic_ns();
+        if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
+            Socket::is_ours(phase) && phase != Phase::smc && now < end) {
+            handshake_finish(*this, socket, end - now);
+            settle_await_clc(*this, socket, std::min(end, monotonic_ns() + kExecLimitNs));
         }
     });
 }
@@ -280,9 +311,12 @@ void Process::at_exit() {
         const Phase phase = socket.phase();
         const std::uint64_t now = monotonic_ns();
         if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
-            handshake_finish_for_close(*this, socket, end - now);
+            handshake_close(*this, socket, end - now);
         }
         if (socket.phase() == Phase::smc) {
+            if (socket.block->holders.load(std::memory_order_acquire) == 1) {
+                say_goodbye(socket);
+            }
             statistics_.absorb(*socket.block);
         } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {
             count_tcp_bytes(statistics_.page(), socket.fd);

@@ -63,6 +63,8 @@ public:
 
     void set_observer(PhaseObserver* observer) noexcept { observer_ = observer; }
 
+    /// Waiting bytes go out before the memory that holds them does; the process goes on if exec() fails.
+    void before_exec();
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();

@@ -9,6 +9,7 @@
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/clc_inbound.hpp"
+#include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
 
@@ -78,6 +79,29 @@ void settle_step(Process& process, Socket& socket) {
     }
     const auto reason = static_cast<Reason>(block.reason.load(std::memory_order_relaxed));
     process.set_phase(socket, Phase::tcp, reason);
+}
+
+void settle_await_clc(Process& process, Socket& socket, std::uint64_t end_ns) {
+    const auto expected = [&socket] {
+        return socket.phase() == Phase::settling &&
+               (socket.block->flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
+    };
+    while (expected() && monotonic_ns() < end_ns) {
+        pollfd wait{socket.fd, POLLIN, 0};
+        raw::poll(&wait, 1, 1);
+        handshake_drive(process, socket);
+    }
+}
+
+void settle_before_close(Socket& socket) noexcept {
+    const ConnBlock& block = *socket.block;
+    if (socket.phase() != Phase::settling || socket.linger_reset ||
+        (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0 ||
+        block.holders.load(std::memory_order_acquire) > 1) {
+        return;
+    }
+    raw::shutdown(socket.fd, SHUT_WR);
+    swallow(socket);
 }
 
 }  // namespace smcd

@@ -18,5 +18,10 @@ FlushStatus flush_to_tcp(Process& process, Socket& socket);
 void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swallow);
 /// Flushes and swallows what is there; moves on to Phase::tcp when nothing is left to do. Under the handshake lock.
 void settle_step(Process& process, Socket& socket);
+/// Waits until end_ns for the CLC message that may still come, where a close would draw a reset otherwise.
+void settle_await_clc(Process& process, Socket& socket, std::uint64_t end_ns);
+/// Before the last close of a connection that is still settling: sends the FIN ahead, so that bytes of CLC that nobody will
+/// read draw no reset at the peer in front of the application's bytes.
+void settle_before_close(Socket& socket) noexcept;
 
 }  // namespace smcd
