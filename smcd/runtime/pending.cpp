@@ -55,13 +55,15 @@ PollMask pending_poll(Socket& socket) noexcept {
 WaitStatus wait_for_phase(Process& process,
                           Socket& socket,
                           Phase phase,
+                          Direction direction,
                           std::uint64_t deadline_ns) {
     ConnBlock& block = *socket.block;
-    const std::size_t room = pre_buffer_room(socket);
+    const std::uint32_t shut = direction == Direction::send ? kFlagShutWrite : kFlagShutRead;
     const auto changed = [&]() noexcept {
-        return socket.phase() != phase || pre_buffer_room(socket) != room ||
-               may_receive_from_tcp(socket) ||
-               (block.flags.load(std::memory_order_acquire) & kFlagShutRead) != 0;
+        const bool open = direction == Direction::send ? phase == Phase::settling && pre_buffer_empty(socket)
+                                                       : may_receive_from_tcp(socket);
+        return socket.phase() != phase || open ||
+               (block.flags.load(std::memory_order_acquire) & shut) != 0;
     };
     const std::uint64_t spin_end = monotonic_ns() + (spin_limits().max_ns == 0 ? 0 : kDriveSpinNs);
     while (monotonic_ns() < spin_end) {

@@ -13,8 +13,11 @@ namespace smcd {
 /// poll() mask of the phases connecting, handshake and settling.
 [[nodiscard]] PollMask pending_poll(Socket& socket) noexcept;
 
-/// Waits until the phase differs or a local event happens (room in the pre-buffer, shutdown). Spins for a moment, advancing
-/// the handshake itself; then sleeps while the progress thread does.
-WaitStatus wait_for_phase(Process& process, Socket& socket, Phase phase, std::uint64_t deadline_ns);
+enum class Direction { receive, send };
+
+/// Waits until the phase differs, TCP is open for the direction, or the direction is shut down. Spins for a moment,
+/// advancing the handshake itself; then sleeps while the progress thread does.
+WaitStatus wait_for_phase(
+    Process& process, Socket& socket, Phase phase, Direction direction, std::uint64_t deadline_ns);
 
 }  // namespace smcd

@@ -252,7 +252,7 @@ ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> 
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
             return 0;
         }
-        const WaitStatus status = wait_for_phase(process, socket, phase, call.deadline_ns());
+        const WaitStatus status = wait_for_phase(process, socket, phase, Direction::receive, call.deadline_ns());
         if (status != WaitStatus::ready) {
             return wait_error(status);
         }
@@ -285,7 +285,7 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
         if (call.non_blocking()) {
             return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
         }
-        const WaitStatus status = wait_for_phase(process, socket, phase, call.deadline_ns());
+        const WaitStatus status = wait_for_phase(process, socket, phase, Direction::send, call.deadline_ns());
         if (status != WaitStatus::ready) {
             return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
         }
