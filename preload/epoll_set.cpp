@@ -176,7 +176,8 @@ PollMask EpollSet::due(Entry& entry) noexcept {
         return wanted;
     }
     const bool smc = socket.phase() == Phase::smc;
-    const std::uint64_t arrival = smc ? RxPath(socket.channel).arrival_mark() : 0;
+    const std::uint64_t arrival = smc ? RxPath(socket.channel).arrival_mark()
+                                      : socket.tcp_events.load(std::memory_order_acquire);
     const std::uint32_t stalls = socket.send_stalls.load(std::memory_order_relaxed);
     const bool arrived = arrival != entry.seen_arrival && (mask & EPOLLIN) != 0;
     const bool drained = stalls != entry.seen_stalls && (mask & EPOLLOUT) != 0;

@@ -3,16 +3,20 @@
 #include <vector>
 
 #include "preload/exports.hpp"
+#include "preload/leaving.hpp"
 
 using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this file is nothing but a skin
 
 namespace {
 
-/// Not in a vfork child: its memory is its parent's, and stays.
 void before_exec() {
     const ErrnoKeeper keep;
     Shim* self = shim();
-    if (self != nullptr && !self->in_vfork_child()) {
+    if (self == nullptr) {
+        return;
+    }
+    leave_survivors_of_exec(*self);
+    if (!self->in_vfork_child()) {  // whose memory is its parent's, and stays
         self->process.before_exec();
     }
 }

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include "preload/exports.hpp"
+#include "preload/leaving.hpp"
 
 using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this file is nothing but a skin
 using smcd::Socket;
@@ -14,6 +15,14 @@ iovec one(const void* buffer, size_t size) noexcept {
 
 bool bad_vector(const iovec* vector, int count) noexcept {
     return count < 0 || count > 1024 || (vector == nullptr && count > 0);
+}
+
+/// Descriptors may travel on a socket that is none of ours.
+void leave_passed_by(const msghdr* message) {
+    Shim* self = shim();
+    if (self != nullptr && message != nullptr && message->msg_control != nullptr) {
+        leave_passed(*self, *message);
+    }
 }
 
 ssize_t receive_one(int fd, void* buffer, size_t size, int flags) {
@@ -150,7 +159,10 @@ SMCD_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
         [&](Shim& self, Socket& socket) {
             return calls::send_message(self, socket, fd, message, flags);
         },
-        [&] { return real_calls().sendmsg(fd, message, flags); });
+        [&] {
+            leave_passed_by(message);
+            return real_calls().sendmsg(fd, message, flags);
+        });
 }
 
 SMCD_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
@@ -175,7 +187,12 @@ SMCD_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
             }
             return static_cast<ssize_t>(done);
         },
-        [&] { return ssize_t{real_calls().sendmmsg(fd, messages, count, flags)}; }));
+        [&] {
+            for (unsigned i = 0; i < count; ++i) {
+                leave_passed_by(&messages[i].msg_hdr);
+            }
+            return ssize_t{real_calls().sendmmsg(fd, messages, count, flags)};
+        }));
 }
 
 SMCD_EXPORT ssize_t sendfile64(int out, int in, off64_t* offset, size_t count) noexcept {

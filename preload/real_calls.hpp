@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
@@ -12,6 +13,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdarg>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 
@@ -26,6 +29,8 @@ ssize_t __recvfrom_chk(int fd,
                        int flags,
                        sockaddr* address,
                        socklen_t* length);
+int __dprintf_chk(int fd, int flag, const char* format, ...);
+int __vdprintf_chk(int fd, int flag, const char* format, va_list arguments);
 int __poll_chk(pollfd* fds, nfds_t count, int timeout_ms, size_t bytes);
 int __ppoll_chk(
     pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask, size_t bytes);

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "preload/calls/calls.hpp"
+#include "preload/leaving.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/stream.hpp"
@@ -21,6 +22,9 @@ ssize_t close(Shim& shim, int fd) {
 }
 
 void on_dup(Shim& shim, int fd, int copy) {
+    if (is_standard_stream(copy)) {
+        leave(shim, fd, Reason::left_control);
+    }
     if (shim.in_vfork_child()) {
         return;
     }
@@ -55,6 +59,10 @@ ssize_t dup2(Shim& shim, int fd, int target, int flags, bool is_dup3) {
 }
 
 ssize_t fcntl(Shim& shim, Socket& socket, int fd, int command, long argument) {
+    const bool wants_signals = command == F_SETFL && (argument & O_ASYNC) != 0;
+    if (wants_signals || command == F_SETSIG) {
+        leave(shim, fd, Reason::unsupported_call);
+    }
     const ssize_t rc = value_of(shim.real.fcntl(fd, command, argument));
     if (rc < 0) {
         return rc;
@@ -80,6 +88,9 @@ ssize_t ioctl(Shim& shim, Socket& socket, int fd, unsigned long request, void* a
             socket.non_blocking.store(*static_cast<int*>(argument) != 0, std::memory_order_relaxed);
         }
         return rc;
+    }
+    if (request == FIOASYNC) {
+        leave(shim, fd, Reason::unsupported_call);
     }
     if (shim.table.active(fd) != nullptr && argument != nullptr) {
         if (request == FIONREAD && socket.phase() != Phase::smc) {

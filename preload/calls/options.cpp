@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "preload/calls/calls.hpp"
+#include "preload/leaving.hpp"
 
 namespace smcd::preload::calls {
 namespace {
@@ -17,6 +18,16 @@ int int_of(const void* value, socklen_t length) noexcept {
         std::memcpy(&number, value, sizeof(number));
     }
     return number;
+}
+
+/// Our own option, in the level that Linux gives to SMC: the program asks for plain TCP. The value is ignored.
+constexpr int kSolSmc = 286;
+constexpr int kReturnToTcp = 0x0FE0;
+
+/// Options whose effect lies in the kernel's stream of bytes.
+bool kernel_alone_serves(int level, int name) noexcept {
+    return (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
+           (level == SOL_SOCKET && (name == SO_ZEROCOPY || name == SO_OOBINLINE));
 }
 
 void note_socket_option(Socket& socket, int name, const void* value, socklen_t length) noexcept {
@@ -51,6 +62,12 @@ void note_socket_option(Socket& socket, int name, const void* value, socklen_t l
 
 ssize_t set_option(
     Shim& shim, Socket& socket, int fd, int level, int name, const void* value, socklen_t length) {
+    if (level == kSolSmc && name == kReturnToTcp) {
+        return leave(shim, fd, Reason::returned_on_request) ? 0 : -ENOTCONN;
+    }
+    if (kernel_alone_serves(level, name)) {
+        leave(shim, fd, Reason::unsupported_option);
+    }
     const ssize_t rc = value_of(shim.real.setsockopt(fd, level, name, value, length));
     if (rc == 0 && level == SOL_SOCKET) {
         note_socket_option(socket, name, value, length);

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "preload/calls/calls.hpp"
+#include "preload/leaving.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 
@@ -68,14 +69,19 @@ void on_socket(Shim& shim, int fd, int domain, int type, int protocol) {
 }
 
 ssize_t listen(Shim& shim, Socket& socket, int fd, int backlog) {
+    if (socket.kind.load(std::memory_order_acquire) != SocketKind::candidate) {
+        return value_of(shim.real.listen(fd, backlog));
+    }
+    // The beacon first: the very first client finds it.
+    auto beacon = shim.process.discovery().announce(fd);
     const ssize_t rc = value_of(shim.real.listen(fd, backlog));
-    if (rc != 0 || socket.kind.load(std::memory_order_acquire) != SocketKind::candidate) {
+    if (rc != 0) {
         return rc;
     }
-    socket.kind.store(SocketKind::listener, std::memory_order_release);
-    if (auto beacon = shim.process.discovery().announce(fd); beacon) {
+    if (beacon) {
         socket.beacon = *std::move(beacon);
     }
+    socket.kind.store(SocketKind::listener, std::memory_order_release);
     shim.process.statistics().page().listeners.fetch_add(1, std::memory_order_relaxed);
     return rc;
 }
@@ -115,6 +121,9 @@ ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, soc
         return value_of(shim.real.connect(fd, address, length));
     }
     if (socket.kind.load(std::memory_order_acquire) != SocketKind::candidate) {
+        if (address != nullptr && length >= sizeof(address->sa_family) && address->sa_family == AF_UNSPEC) {
+            leave(shim, fd, Reason::unsupported_call);  // disconnects
+        }
         return value_of(shim.real.connect(fd, address, length));
     }
     Reason reason = shim.process.discovery().probe(address, length);

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "preload/calls/calls.hpp"
+#include "preload/leaving.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/stream.hpp"
@@ -115,6 +116,9 @@ ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int 
 ssize_t send(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags) {
     if (const int error = check_buffers(buffers); error != 0) {
         return -error;
+    }
+    if ((flags & (MSG_OOB | MSG_ZEROCOPY)) != 0 && leave(shim, socket.fd, Reason::unsupported_call)) {
+        return kUseTcp;
     }
     const ssize_t n = stream_send(shim.process, socket, buffers, flags);
     if (n == -EPIPE && (flags & MSG_NOSIGNAL) == 0) {

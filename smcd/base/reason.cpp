@@ -193,6 +193,12 @@ constexpr auto kRows = std::to_array<ReasonRow>({
     {Reason::left_control, "left_control",
      "the descriptor went where it cannot be followed: exec, descriptor passing, another table",
      ""},
+    {Reason::returned_by_peer, "returned_by_peer",
+     "the connection was accelerated until the peer took it back to TCP",
+     "smcu ss on the peer's side tells why"},
+    {Reason::returned_on_request, "returned_on_request",
+     "the connection was accelerated until the program or the administrator took it back to TCP",
+     ""},
 });
 
 // clang-format on

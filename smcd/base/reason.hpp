@@ -75,6 +75,8 @@ enum class Reason : std::uint32_t {
     short_lived_listener = 0x0FE00014,
     static_program = 0x0FE00015,
     left_control = 0x0FE00016,
+    returned_by_peer = 0x0FE00017,
+    returned_on_request = 0x0FE00018,
 };
 
 /// Codes 0x0FE0xxxx are ours; on the wire they appear only between two sides that announced our

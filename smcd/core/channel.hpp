@@ -27,6 +27,7 @@ enum class IoStatus {
     would_block,   ///< nothing moved; wait
     end_of_stream, ///< receive: the peer will write no more
     error,         ///< IoResult::error is an errno value
+    moved,         ///< the connection has left the rings: go by its phase
 };
 
 struct IoResult {

@@ -22,6 +22,7 @@ enum class Phase : std::uint32_t {
     smc = 4,        ///< accelerated
     tcp = 5,        ///< plain TCP for good
     closed = 6,
+    returning = 7,  ///< on its way from accelerated to plain TCP (smcd/runtime/return_tcp.hpp)
 };
 
 enum class Role : std::uint32_t { client = 0, server = 1 };
@@ -33,7 +34,7 @@ inline constexpr std::uint32_t kFlagShutWrite = 1U << 2U;   ///< the application
 inline constexpr std::uint32_t kFlagShutRead = 1U << 3U;    ///< ... reading
 inline constexpr std::uint32_t kFlagTcpHangup = 1U << 4U;   ///< TCP says that the peer is gone (or closed)
 inline constexpr std::uint32_t kFlagReset = 1U << 5U;       ///< ended by error; so_error tells which
-inline constexpr std::uint32_t kFlagCorked = 1U << 6U;
+inline constexpr std::uint32_t kFlagFrozen = 1U << 6U;      ///< both rings have ended: the stream goes on over TCP
 
 /// One direction's lock: the thread id of its holder; 0 free. Uncontended in ordinary programs.
 struct DirectionLock {
@@ -67,6 +68,15 @@ struct alignas(64) LocalBells {
     std::atomic<std::uint32_t> sequence; ///< futex word; changes with every local event
     std::atomic<std::uint32_t> sleepers;
 };
+
+/// How far a return to TCP is. Under the handshake lock.
+struct ReturnState {
+    std::atomic<std::uint32_t> steps; ///< kReturn* bits
+    std::atomic<std::uint64_t> replay_at;  ///< cursor in the peer's ring: from here on our bytes go out again, over TCP
+    std::atomic<std::uint64_t> replay_end; ///< ... up to here
+};
+inline constexpr std::uint32_t kReturnAnswered = 1U << 0U; ///< the peer's frame is here
+inline constexpr std::uint32_t kReturnReplayed = 1U << 1U; ///< what the peer had not read is in TCP
 
 struct WaitCounters {
     std::atomic<std::uint64_t> wakeups_sent;
@@ -105,6 +115,7 @@ struct alignas(64) ConnBlock {
     std::atomic<std::uint32_t> pre_end;
     std::uint32_t pre_chunk;                ///< index of the pre-buffer's memory plus 1; 0: none
     DirectionLock handshake_lock;
+    ReturnState ret;
 };
 static_assert(sizeof(ConnBlock) % 64 == 0 && sizeof(ConnBlock) <= 512);
 

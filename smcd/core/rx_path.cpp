@@ -134,6 +134,9 @@ IoResult RxPath::receive(std::span<const iovec> buffers, ReceiveMode mode) noexc
         return {};
     }
     const DirectionGuard guard(rx.lock);
+    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+        return {0, IoStatus::moved, 0};
+    }
     for (;;) {
         const std::uint64_t began = rx.consumer.load(std::memory_order_relaxed);
         const Cursor consumer = unpack(began).cursor;

@@ -24,7 +24,7 @@ public:
     explicit RxPath(Channel& channel) noexcept : channel_(channel) {}
 
     /// Takes up to the buffers' total, at most what is there. Never blocks, any thread.
-    /// would_block: nothing there. end_of_stream: nothing there and nothing will come. error: ECONNRESET.
+    /// moved: frozen. would_block: nothing there. end_of_stream: nothing there and nothing will come. error: ECONNRESET.
     IoResult receive(std::span<const iovec> buffers, ReceiveMode mode) noexcept;
 
     /// Unread bytes, the peer's newest publication included. A protocol violation counts as a reset.

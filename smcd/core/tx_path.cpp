@@ -130,6 +130,9 @@ IoResult TxPath::send(std::span<const iovec> buffers, std::size_t skip) noexcept
     const DirectionGuard guard(tx.lock);
     GatherCursor gather(buffers, skip);
     std::size_t sent = 0;
+    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+        return {0, IoStatus::moved, 0};
+    }
     if (const int error = failure(); error != 0) {
         return {0, IoStatus::error, error};
     }
@@ -190,6 +193,9 @@ TxPath::Reservation TxPath::reserve() noexcept {
 
 bool TxPath::commit(const Reservation& reservation, std::uint32_t n) noexcept {
     const DirectionGuard guard(channel_.block->tx.lock);
+    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) {
+        return false;
+    }
     return n == 0 || publish(reservation.began, n);
 }
 

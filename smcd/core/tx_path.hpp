@@ -19,7 +19,7 @@ public:
 
     /// Copies as much of the buffers, from byte `skip` of their concatenation on, as there is space for; publishes in
     /// pieces of at most an eighth of the ring, so that the peer copies out meanwhile. Never blocks, any thread.
-    /// would_block: no space. error: EPIPE (we or the peer ended this direction), ECONNRESET.
+    /// moved: frozen. would_block: no space. error: EPIPE (we or the peer ended this direction), ECONNRESET.
     IoResult send(std::span<const iovec> buffers, std::size_t skip) noexcept;
 
     /// Free bytes in the peer's ring, its newest consumer cursor included.
@@ -36,7 +36,8 @@ public:
         std::uint64_t began = 0; ///< the producer cursor at which the spans start
     };
     [[nodiscard]] Reservation reserve() noexcept;
-    /// Publishes n bytes of a reservation. false: another writer came between; reserve and fill again.
+    /// Publishes n bytes of a reservation. false: another writer came between, or the ring is frozen; look at the phase,
+    /// reserve and fill again.
     [[nodiscard]] bool commit(const Reservation& reservation, std::uint32_t n) noexcept;
 
     /// Sends connection-state flags (kPeerDoneWriting, kPeerConnClosed, kPeerConnAbort) and wakes the peer.

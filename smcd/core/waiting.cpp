@@ -15,6 +15,10 @@ void bump(std::atomic<std::uint64_t>& counter) noexcept {
     counter.fetch_add(1, std::memory_order_relaxed);
 }
 
+bool is_frozen(const ConnBlock& block) noexcept {
+    return (block.flags.load(std::memory_order_acquire) & kFlagFrozen) != 0;
+}
+
 /// The wait of both directions; `ready` looks at the cursors, `word` is the direction's futex word in our bells.
 template <typename Ready>
 WaitStatus wait_until(Channel& channel,
@@ -101,7 +105,7 @@ WaitStatus wait_for_data(Channel& channel,
                          std::uint64_t deadline_ns) noexcept {
     RxPath rx(channel);
     return wait_until(channel, spin, channel.own_bells->futex_in, deadline_ns, [&]() noexcept {
-        return rx.readable() >= at_least || rx.ended();
+        return rx.readable() >= at_least || rx.ended() || is_frozen(*channel.block);
     });
 }
 
@@ -110,7 +114,7 @@ WaitStatus wait_for_space(Channel& channel,
                           std::uint32_t at_least,
                           std::uint64_t deadline_ns) noexcept {
     TxPath tx(channel);
-    constexpr std::uint32_t kStop = kFlagReset | kFlagTcpHangup | kFlagShutWrite;
+    constexpr std::uint32_t kStop = kFlagReset | kFlagTcpHangup | kFlagShutWrite | kFlagFrozen;
     return wait_until(channel, spin, channel.own_bells->futex_out, deadline_ns, [&]() noexcept {
         const ConnBlock& block = *channel.block;
         return tx.space() >= at_least ||

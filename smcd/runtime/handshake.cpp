@@ -11,6 +11,7 @@
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/return_tcp.hpp"
 #include "smcd/runtime/settle.hpp"
 
 namespace smcd {
@@ -100,7 +101,8 @@ void handshake_start_server(Process& process, Socket& socket) {
 
 void handshake_drive(Process& process, Socket& socket) {
     const Phase phase = socket.phase();
-    if (!Socket::is_ours(phase) || phase == Phase::smc || socket.handshake == nullptr) {
+    if (!Socket::is_ours(phase) || phase == Phase::smc ||
+        (socket.handshake == nullptr && phase != Phase::returning)) {
         return;
     }
     const int saved = errno;
@@ -116,6 +118,9 @@ void handshake_drive(Process& process, Socket& socket) {
     }
     if (socket.phase() == Phase::settling) {
         settle_step(process, socket);
+    }
+    if (socket.phase() == Phase::returning) {
+        return_step(process, socket);
     }
     errno = saved;
 }
@@ -156,12 +161,14 @@ void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns)
 void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns) {
     handshake_drive(process, socket);
     const std::uint64_t end = monotonic_ns() + limit_ns;
-    const bool bytes_wait = !pre_buffer_empty(socket);
+    const auto bytes_wait = [&socket] {
+        return socket.phase() == Phase::returning || !pre_buffer_empty(socket);
+    };
     if (socket.phase() == Phase::handshake && handshake_give_up(process, socket, Reason::closed_early)) {
         handshake_drive(process, socket);
     }
     // A server that has sent Accept: only the client can end the handshake, and it does so without its application.
-    while (bytes_wait && !pre_buffer_empty(socket) && monotonic_ns() < end) {
+    while (bytes_wait() && monotonic_ns() < end) {
         const bool inbound = socket.phase() == Phase::handshake;
         pollfd wait{socket.fd, static_cast<short>(inbound ? POLLIN : POLLOUT), 0};
         raw::poll(&wait, 1, 10);

@@ -2,29 +2,14 @@
 
 #include <sys/epoll.h>
 
-#include <array>
 #include <cerrno>
 
-#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/return_tcp.hpp"
 
 namespace smcd {
 namespace {
-
-/// Takes the doorbell bytes off the TCP connection; they carry no meaning beyond "look". true: end of file or error.
-bool drain_doorbell(const Socket& socket) noexcept {
-    std::array<char, 64> bytes;
-    for (;;) {
-        const ssize_t n = raw::recvfrom(
-            socket.fd, bytes.data(), bytes.size(), MSG_DONTWAIT, nullptr, nullptr);
-        if (n == 0) {
-            return true;
-        }
-        if (n < 0) {
-            return errno != EAGAIN && errno != EINTR;
-        }
-    }
-}
 
 /// Whether the peer died with bytes of ours unread. It keeps its exact position in its own page for this moment.
 bool left_unread(const Socket& socket) noexcept {
@@ -38,8 +23,12 @@ bool left_unread(const Socket& socket) noexcept {
 }  // namespace
 
 void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
-    const bool gone = drain_doorbell(socket) || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0;
-    if (gone) {
+    const bool silent = return_look(process, socket) == TcpNews::nothing;
+    if (socket.phase() != Phase::smc) {
+        handshake_drive(process, socket);
+        return;
+    }
+    if (!silent || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
         ConnBlock& block = *socket.block;
         RxPath rx(socket.channel);
         static_cast<void>(rx.readable());  // takes in the last publication and flags

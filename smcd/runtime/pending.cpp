@@ -22,8 +22,15 @@ bool pre_buffer_empty(const Socket& socket) noexcept {
 
 bool may_receive_from_tcp(const Socket& socket) noexcept {
     const ConnBlock& block = *socket.block;
-    return block.phase.load(std::memory_order_acquire) == Phase::settling &&
-           (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0;
+    const Phase phase = block.phase.load(std::memory_order_acquire);
+    return (phase == Phase::settling &&
+            (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0) ||
+           (phase == Phase::returning &&
+            (block.ret.steps.load(std::memory_order_acquire) & kReturnAnswered) != 0);
+}
+
+bool may_send_to_tcp(const Socket& socket) noexcept {
+    return socket.phase() == Phase::settling && pre_buffer_empty(socket);
 }
 
 PollMask pending_poll(Socket& socket) noexcept {
@@ -37,7 +44,7 @@ PollMask pending_poll(Socket& socket) noexcept {
     if (phase == Phase::connecting) {
         return 0;
     }
-    if (phase == Phase::settling && may_receive_from_tcp(socket)) {
+    if (may_receive_from_tcp(socket)) {
         pollfd tcp{socket.fd, POLLIN | POLLRDHUP, 0};
         if (raw::poll(&tcp, 1, 0) > 0) {
             mask |= static_cast<PollMask>(tcp.revents);
@@ -46,7 +53,8 @@ PollMask pending_poll(Socket& socket) noexcept {
     if ((flags & kFlagShutRead) != 0) {
         mask |= POLLIN | POLLRDNORM | POLLRDHUP;
     }
-    if ((flags & kFlagShutWrite) != 0 || pre_buffer_room(socket) >= kPreBufferBytes / 4) {
+    const bool room = phase != Phase::returning && pre_buffer_room(socket) >= kPreBufferBytes / 4;
+    if ((flags & kFlagShutWrite) != 0 || room) {
         mask |= POLLOUT | POLLWRNORM;
     }
     return mask;
@@ -60,7 +68,7 @@ WaitStatus wait_for_phase(Process& process,
     ConnBlock& block = *socket.block;
     const std::uint32_t shut = direction == Direction::send ? kFlagShutWrite : kFlagShutRead;
     const auto changed = [&]() noexcept {
-        const bool open = direction == Direction::send ? phase == Phase::settling && pre_buffer_empty(socket)
+        const bool open = direction == Direction::send ? may_send_to_tcp(socket)
                                                        : may_receive_from_tcp(socket);
         return socket.phase() != phase || open ||
                (block.flags.load(std::memory_order_acquire) & shut) != 0;

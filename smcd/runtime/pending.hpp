@@ -7,10 +7,12 @@ namespace smcd {
 
 [[nodiscard]] bool pre_buffer_empty(const Socket& socket) noexcept;
 
-/// Settling, and nothing of CLC can stand first in the inbound stream any more: reads may go to TCP.
+/// Settling or returning, and nothing of ours can stand first in the inbound stream any more: reads may go to TCP.
 [[nodiscard]] bool may_receive_from_tcp(const Socket& socket) noexcept;
+/// Settling, and nothing waits in the pre-buffer: writes may go to TCP.
+[[nodiscard]] bool may_send_to_tcp(const Socket& socket) noexcept;
 
-/// poll() mask of the phases connecting, handshake and settling.
+/// poll() mask of the phases connecting, handshake, settling and returning.
 [[nodiscard]] PollMask pending_poll(Socket& socket) noexcept;
 
 enum class Direction { receive, send };

@@ -34,7 +34,7 @@ std::size_t pre_buffer_append(Process& process,
     ConnBlock& block = *socket.block;
     const DirectionGuard guard(block.tx.lock);
     const Phase phase = socket.phase();
-    if (!Socket::is_ours(phase) || phase == Phase::smc) {
+    if (!Socket::is_ours(phase) || phase == Phase::smc || phase == Phase::returning) {
         return 0;  // the verdict fell while we took the lock
     }
     std::byte* memory = process.arena().pre_buffer(block);

@@ -129,6 +129,7 @@ void Process::release_socket(Socket& socket) {
     socket.spin_data = {};
     socket.spin_space = {};
     socket.watch_epoch = 0;
+    socket.tcp_events.store(0, std::memory_order_relaxed);
     free_sockets_.push_back(&socket);
 }
 
@@ -200,12 +201,14 @@ void Process::tear_down(Socket& socket) {
     ConnBlock& block = *socket.block;
     const Phase phase = socket.phase();
     const bool last = ConnArena::release(block);
-    if (phase == Phase::smc) {
+    if (socket.channel.device != nullptr) {
         // Both directions: no copy of another thread is under way when the memory goes.
         const DirectionGuard receiving(block.rx.lock);
         const DirectionGuard sending(block.tx.lock);
         if (last) {
-            say_goodbye(socket);
+            if (phase == Phase::smc) {
+                say_goodbye(socket);
+            }
             statistics_.absorb(block);
         }
         if (loopback_ != nullptr) {
@@ -213,7 +216,8 @@ void Process::tear_down(Socket& socket) {
             static_cast<void>(loopback_->detach_dmb(socket.channel.remote.token));
         }
         socket.channel = Channel{};
-    } else if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
+    }
+    if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
         count_tcp_bytes(statistics_.page(), socket.fd);
     }
     if (last) {
@@ -312,6 +316,9 @@ void Process::at_exit() {
         const std::uint64_t now = monotonic_ns();
         if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
             handshake_close(*this, socket, end - now);
+        }
+        if (socket.channel.device != nullptr && socket.phase() != Phase::smc) {
+            statistics_.absorb(*socket.block);
         }
         if (socket.phase() == Phase::smc) {
             if (socket.block->holders.load(std::memory_order_acquire) == 1) {

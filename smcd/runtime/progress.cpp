@@ -97,7 +97,9 @@ void Progress::Impl::on_connections(Process& process) {
             if (socket->phase() == Phase::smc) {
                 on_tcp_event(process, *socket, event.events);
             } else {
+                socket->tcp_events.fetch_add(1, std::memory_order_release);
                 handshake_drive(process, *socket);
+                process.wake_local(*socket);
             }
         }
         if (n < static_cast<int>(events.size())) {
@@ -199,7 +201,8 @@ bool Progress::watch(Socket& socket) {
     }
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
-    if (socket.phase() == Phase::connecting || socket.phase() == Phase::settling) {
+    if (socket.phase() == Phase::connecting || socket.phase() == Phase::settling ||
+        socket.phase() == Phase::returning) {
         event.events |= EPOLLOUT;
     }
     event.data.u64 = tag_of(socket);

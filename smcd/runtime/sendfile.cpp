@@ -11,6 +11,8 @@ namespace smcd {
 namespace {
 
 constexpr std::size_t kPieceMax = std::size_t{1} << 20U;
+/// The connection left the ring in the middle; go by its phase.
+constexpr ssize_t kMoved = kUseTcp + 1;
 
 /// One piece from the file into the ring. n > 0 bytes, 0 end of file, -EAGAIN no space, -errno.
 ssize_t fill_ring(Socket& socket, int file_fd, off64_t offset, std::size_t count) {
@@ -31,6 +33,9 @@ ssize_t fill_ring(Socket& socket, int file_fd, off64_t offset, std::size_t count
         }
         if (tx.commit(room, static_cast<std::uint32_t>(n))) {
             return n;
+        }
+        if (!socket.accelerated()) {
+            return kMoved;
         }
     }
 }
@@ -66,6 +71,9 @@ ssize_t stream_sendfile(
         step = phase == Phase::smc
                    ? fill_ring(socket, file_fd, position, std::min(count - done, kPieceMax))
                    : fill_pending(process, socket, file_fd, position, count - done);
+        if (step == kMoved) {
+            continue;
+        }
         if (step == -EAGAIN && phase == Phase::smc) {
             socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
             if (blocking && wait_for_space(socket.channel,

@@ -65,6 +65,7 @@ public:
     std::unique_ptr<HandshakeState, HandshakeStateDeleter> handshake;
     DiscoveryMark mark;
     std::atomic<std::uint32_t> send_stalls{0}; ///< sends that found too little space (edges of EPOLLOUT)
+    std::atomic<std::uint32_t> tcp_events{0}; ///< events of the TCP descriptor outside Phase::smc (edges of EPOLLIN)
     std::uint32_t watch_epoch = 0;            ///< progress thread that watches the descriptor; 0: none
     void* registrations = nullptr;            ///< epoll registrations (the shim's)
 
@@ -76,7 +77,7 @@ public:
     /// Whether a phase is one in which calls must not go to TCP directly.
     [[nodiscard]] static bool is_ours(Phase phase) noexcept {
         return phase == Phase::smc || phase == Phase::handshake || phase == Phase::settling ||
-               phase == Phase::connecting;
+               phase == Phase::connecting || phase == Phase::returning;
     }
 };
 

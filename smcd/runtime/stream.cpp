@@ -1,6 +1,7 @@
 #include "smcd/runtime/stream.hpp"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -90,6 +91,9 @@ private:
     int option_;
 };
 
+/// Inside this file: the connection left the rings in the middle of the call; go by its phase.
+constexpr ssize_t kMoved = kUseTcp + 1;
+
 ssize_t wait_error(WaitStatus status) noexcept {
     return fail(status == WaitStatus::timed_out ? EAGAIN : EINTR);
 }
@@ -142,6 +146,9 @@ ssize_t receive_smc(Process& process,
         if (step.status == IoStatus::error) {
             return done > 0 ? static_cast<ssize_t>(done) : fail(step.error);
         }
+        if (step.status == IoStatus::moved) {
+            return done > 0 && !mode.peek ? static_cast<ssize_t>(done) : kMoved;
+        }
         done = mode.peek ? step.bytes : done + step.bytes;
         if (done >= target || step.status == IoStatus::end_of_stream ||
             (done > 0 && call.non_blocking())) {
@@ -173,12 +180,15 @@ ssize_t receive_smc(Process& process,
 ssize_t send_smc(Process& process,
                  Socket& socket,
                  std::span<const iovec> buffers,
-                 std::size_t done,
+                 std::size_t& done,
                  CallDeadline& call) {
     TxPath tx(socket.channel);
     const std::size_t wanted = total_bytes(buffers);
     for (;;) {
         const IoResult step = tx.send(buffers, done);
+        if (step.status == IoStatus::moved) {
+            return kMoved;
+        }
         if (step.status == IoStatus::error) {
             return done > 0 ? static_cast<ssize_t>(done) : fail(step.error);
         }
@@ -231,7 +241,11 @@ ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> 
     for (;;) {
         const Phase phase = socket.phase();
         if (phase == Phase::smc) {
-            return receive_smc(process, socket, buffers, flags, call);
+            const ssize_t n = receive_smc(process, socket, buffers, flags, call);
+            if (n != kMoved) {
+                return n;
+            }
+            continue;
         }
         if (!Socket::is_ours(phase)) {
             return kUseTcp;
@@ -266,9 +280,13 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
     for (;;) {
         const Phase phase = socket.phase();
         if (phase == Phase::smc) {
-            return send_smc(process, socket, buffers, done, call);
+            const ssize_t n = send_smc(process, socket, buffers, done, call);
+            if (n != kMoved) {
+                return n;
+            }
+            continue;
         }
-        if (!Socket::is_ours(phase) || (phase == Phase::settling && pre_buffer_empty(socket))) {
+        if (!Socket::is_ours(phase) || may_send_to_tcp(socket)) {
             return done > 0 ? send_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
@@ -279,7 +297,8 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
             return static_cast<ssize_t>(done);
         }
         handshake_drive(process, socket);
-        if (socket.phase() != phase || pre_buffer_room(socket) > 0) {
+        const bool room = phase != Phase::returning && pre_buffer_room(socket) > 0;
+        if (socket.phase() != phase || room) {
             continue;
         }
         if (call.non_blocking()) {
@@ -309,6 +328,9 @@ int stream_shutdown(Process& process, Socket& socket, int how) {
         }
     }
     process.wake_local(socket);
+    if (!Socket::is_ours(socket.phase())) {
+        raw::shutdown(socket.fd, how);  // it became plain TCP meanwhile, perhaps before it could see our flag
+    }
     return 0;
 }
 
@@ -350,7 +372,14 @@ std::uint32_t stream_unread(Process& process, Socket& socket) {
     if (socket.phase() != Phase::smc) {
         handshake_drive(process, socket);
     }
-    return socket.phase() == Phase::smc ? RxPath(socket.channel).readable() : 0;
+    if (socket.phase() == Phase::smc) {
+        return RxPath(socket.channel).readable();
+    }
+    int waiting = 0;
+    if (may_receive_from_tcp(socket)) {
+        raw::ioctl(socket.fd, FIONREAD, &waiting);
+    }
+    return static_cast<std::uint32_t>(waiting);
 }
 
 std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {

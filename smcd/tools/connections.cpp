@@ -202,6 +202,7 @@ Mode mode_of(const std::optional<ConnView>& block, std::uint8_t tcp_state) noexc
     }
     switch (block->phase) {
     case Phase::smc:
+    case Phase::returning:
         return Mode::smcd;
     case Phase::connecting:
     case Phase::handshake:

@@ -77,7 +77,7 @@ std::unique_ptr<T> copy_of(std::span<const std::byte> bytes) {
 }
 
 bool is_sane(const ConnView& view) noexcept {
-    return view.phase <= Phase::closed && view.inode != 0 && view.pid != 0;
+    return view.phase <= Phase::returning && view.inode != 0 && view.pid != 0;
 }
 
 std::optional<std::vector<std::byte>>

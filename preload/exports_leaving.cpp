@@ -1,0 +1,99 @@
+// Calls after which stdio or another program uses a descriptor. Floor 4.
+#include <spawn.h>
+
+#include <cstdarg>
+#include <cstdio>
+
+#include "preload/exports.hpp"
+#include "preload/leaving.hpp"
+
+using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this file is nothing but a skin
+using smcd::Reason;
+
+namespace {
+
+void leave_for_stdio(int fd) noexcept {
+    if (Shim* self = shim(); self != nullptr) {
+        leave(*self, fd, Reason::unsupported_call);
+    }
+}
+
+void before_spawn() noexcept {
+    if (Shim* self = shim(); self != nullptr && !self->in_vfork_child()) {
+        leave_survivors_of_exec(*self);
+    }
+}
+
+}  // namespace
+
+SMCD_EXPORT FILE* fdopen(int fd, const char* mode) noexcept {
+    leave_for_stdio(fd);
+    return real_calls().fdopen(fd, mode);
+}
+
+SMCD_EXPORT int vdprintf(int fd, const char* format, va_list arguments) noexcept {
+    leave_for_stdio(fd);
+    return real_calls().vdprintf(fd, format, arguments);
+}
+
+SMCD_EXPORT int dprintf(int fd, const char* format, ...) noexcept {
+    leave_for_stdio(fd);
+    va_list arguments;
+    va_start(arguments, format);
+    const int rc = real_calls().vdprintf(fd, format, arguments);
+    va_end(arguments);
+    return rc;
+}
+
+SMCD_EXPORT int __vdprintf_chk(int fd, int flag, const char* format, va_list arguments) {
+    leave_for_stdio(fd);
+    return real_calls().__vdprintf_chk(fd, flag, format, arguments);
+}
+
+SMCD_EXPORT int __dprintf_chk(int fd, int flag, const char* format, ...) {
+    leave_for_stdio(fd);
+    va_list arguments;
+    va_start(arguments, format);
+    const int rc = real_calls().__vdprintf_chk(fd, flag, format, arguments);
+    va_end(arguments);
+    return rc;
+}
+
+SMCD_EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t* actions,
+                                                 int fd,
+                                                 int target) noexcept {
+    if (Shim* self = shim(); self != nullptr) {
+        leave(*self, fd, Reason::left_control);
+    }
+    return real_calls().posix_spawn_file_actions_adddup2(actions, fd, target);
+}
+
+SMCD_EXPORT int posix_spawn(pid_t* pid,
+                            const char* path,
+                            const posix_spawn_file_actions_t* actions,
+                            const posix_spawnattr_t* attributes,
+                            char* const* argv,
+                            char* const* envp) {
+    before_spawn();
+    return real_calls().posix_spawn(pid, path, actions, attributes, argv, envp);
+}
+
+SMCD_EXPORT int posix_spawnp(pid_t* pid,
+                             const char* file,
+                             const posix_spawn_file_actions_t* actions,
+                             const posix_spawnattr_t* attributes,
+                             char* const* argv,
+                             char* const* envp) {
+    before_spawn();
+    return real_calls().posix_spawnp(pid, file, actions, attributes, argv, envp);
+}
+
+SMCD_EXPORT int system(const char* command) {
+    before_spawn();
+    return real_calls().system(command);
+}
+
+SMCD_EXPORT FILE* popen(const char* command, const char* mode) {
+    before_spawn();
+    return real_calls().popen(command, mode);
+}

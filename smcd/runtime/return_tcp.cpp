@@ -1,0 +1,225 @@
+#include "smcd/runtime/return_tcp.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
+#include "smcd/runtime/clc_inbound.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/return_frame.hpp"
+
+namespace smcd {
+namespace {
+
+constexpr std::uint64_t kAnswerLimitNs = 60 * kNsPerSecond;
+constexpr std::uint64_t kDecideLimitNs = 5 * kNsPerMs;
+constexpr int kLookAgainMs = 5;
+
+Cursor cursor_of(const std::atomic<std::uint64_t>& word) noexcept {
+    return unpack(word.load(std::memory_order_relaxed)).cursor;
+}
+
+bool answered(const ConnBlock& block) noexcept {
+    return (block.ret.steps.load(std::memory_order_acquire) & kReturnAnswered) != 0;
+}
+
+/// Nobody moves a cursor afterwards. false: not possible here and now; nothing has changed.
+bool freeze(Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const DirectionGuard receiving(block.rx.lock);
+    const DirectionGuard sending(block.tx.lock);
+    if (receiving.nested() || sending.nested() || socket.phase() != Phase::smc) {
+        return false;
+    }
+    const auto frame = encode({cursor_of(block.rx.consumer), cursor_of(block.tx.producer)});
+    // The connection is idle but for doorbell bytes: the frame goes out whole, or the peer is gone.
+    if (!write_outbound(socket.fd, frame)) {
+        return false;
+    }
+    block.ret.steps.store(0, std::memory_order_relaxed);
+    block.flags.fetch_or(kFlagFrozen, std::memory_order_acq_rel);
+    return true;
+}
+
+/// Back to the rings, where what the peer has published can still be read.
+void thaw(Process& process, Socket& socket) {
+    socket.block->flags.fetch_and(~kFlagFrozen, std::memory_order_acq_rel);
+    socket.block->phase.store(Phase::smc, std::memory_order_release);
+    process.wake_local(socket);
+}
+
+void on_violation(Process& process, Socket& socket) {
+    mark_reset(*socket.block, ECONNRESET);
+    thaw(process, socket);
+}
+
+bool begin(Process& process, Socket& socket, Reason reason) {
+    ConnBlock& block = *socket.block;
+    const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
+    const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
+    if ((flags & (kFlagReset | kFlagTcpHangup)) != 0 ||
+        (peer & (kPeerConnClosed | kPeerConnAbort)) != 0 || !freeze(socket)) {
+        return false;
+    }
+    process.set_phase(socket, Phase::returning, reason);
+    return true;
+}
+
+/// The peer's frame: all it says must agree with what lies in shared memory.
+void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
+    ConnBlock& block = *socket.block;
+    if (socket.phase() == Phase::smc && !begin(process, socket, Reason::returned_by_peer)) {
+        on_violation(process, socket);
+        return;
+    }
+    process.progress().ensure_watched(socket);
+    static_cast<void>(RxPath(socket.channel).readable());
+    const Cursor producer = cursor_of(block.tx.producer);
+    const Cursor known = cursor_of(block.tx.peer_consumer);
+    const std::uint32_t ring_bytes = socket.channel.peer.ring_bytes;
+    if (answered(block) || !(cursor_of(block.rx.peer_producer) == frame.produced) ||
+        !checked_distance(known, frame.consumed, ring_bytes, distance(known, producer, ring_bytes))) {
+        on_violation(process, socket);
+        return;
+    }
+    block.ret.replay_at.store(pack(frame.consumed), std::memory_order_relaxed);
+    block.ret.replay_end.store(pack(producer), std::memory_order_relaxed);
+    block.ret.steps.fetch_or(kReturnAnswered, std::memory_order_acq_rel);
+    process.wake_local(socket);
+}
+
+/// Takes doorbell bytes, and the frame if it is whole.
+TcpNews look(Process& process, Socket& socket) {
+    std::array<std::byte, 64> bytes;
+    for (;;) {
+        const ssize_t n = raw::recvfrom(
+            socket.fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
+        if (n <= 0) {
+            const bool wait = n < 0 && (errno == EAGAIN || errno == EINTR);
+            return wait ? TcpNews::nothing : TcpNews::gone;
+        }
+        const std::span<const std::byte> inbound(bytes.data(), static_cast<std::size_t>(n));
+        std::size_t doorbells = 0;
+        while (doorbells < inbound.size() && inbound[doorbells] == kDoorbellByte) {
+            ++doorbells;
+        }
+        take_inbound(socket.fd, doorbells);
+        if (doorbells == inbound.size()) {
+            continue;
+        }
+        ReturnFrame frame;
+        switch (decode(inbound.subspan(doorbells), frame)) {
+            case FrameFront::frame:
+                take_inbound(socket.fd, kReturnFrameBytes);
+                on_frame(process, socket, frame);
+                return TcpNews::nothing;
+            case FrameFront::incomplete:
+                if (doorbells > 0) {
+                    continue;  // the rest may stand behind what fitted into our view
+                }
+                return TcpNews::nothing;
+            case FrameFront::garbage:
+                on_violation(process, socket);
+                return TcpNews::nothing;
+        }
+    }
+}
+
+/// Sends what the peer had not read. true: all of it is in TCP.
+bool replay(Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const DmbView& ring = socket.channel.peer;
+    const Cursor end = cursor_of(block.ret.replay_end);
+    for (Cursor at = cursor_of(block.ret.replay_at); !(at == end);) {
+        const std::uint32_t piece =
+            std::min(distance(at, end, ring.ring_bytes), ring.ring_bytes - at.count);
+        const ssize_t n = raw::sendto(
+            socket.fd, ring.ring + at.count, piece, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return errno != EAGAIN;  // broken: the bytes go where TCP's own would have gone
+        }
+        at = advance(at, static_cast<std::uint32_t>(n), ring.ring_bytes);
+        block.ret.replay_at.store(pack(at), std::memory_order_relaxed);
+    }
+    return true;
+}
+
+/// Everything is said in the frames and replayed: the rest is TCP's.
+void finish(Process& process, Socket& socket) {
+    const std::uint32_t flags = socket.block->flags.load(std::memory_order_acquire);
+    if ((flags & kFlagShutWrite) != 0) {
+        raw::shutdown(socket.fd, SHUT_WR);
+    }
+    if ((flags & kFlagShutRead) != 0) {
+        raw::shutdown(socket.fd, SHUT_RD);
+    }
+    const auto reason = static_cast<Reason>(socket.block->reason.load(std::memory_order_relaxed));
+    process.set_phase(socket, Phase::tcp, reason);
+}
+
+/// The initiator's side of `begin`, from an application thread.
+bool begin_here(Process& process, Socket& socket, Reason reason) {
+    const DirectionGuard guard(socket.block->handshake_lock);
+    return !guard.nested() && (socket.phase() != Phase::smc || begin(process, socket, reason));
+}
+
+}  // namespace
+
+TcpNews return_look(Process& process, Socket& socket) {
+    const DirectionGuard guard(socket.block->handshake_lock);
+    return guard.nested() || socket.phase() != Phase::smc ? TcpNews::nothing : look(process, socket);
+}
+
+void return_step(Process& process, Socket& socket) {
+    ConnBlock& block = *socket.block;
+    if (!answered(block) && look(process, socket) == TcpNews::gone) {
+        block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
+        thaw(process, socket);
+        return;
+    }
+    if (!answered(block)) {
+        return;
+    }
+    if (replay(socket)) {
+        finish(process, socket);
+    } else {
+        process.progress().watch(socket);  // now for send space too
+    }
+}
+
+bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
+    const int saved = errno;
+    const std::uint64_t end = monotonic_ns() + kAnswerLimitNs;
+    handshake_resolve(process, socket, kDecideLimitNs);
+    for (;;) {
+        const Phase phase = socket.phase();
+        if (!Socket::is_ours(phase)) {
+            errno = saved;
+            return true;
+        }
+        const bool possible = phase != Phase::smc || begin_here(process, socket, reason);
+        if (!possible || monotonic_ns() >= end) {
+            if (possible) {
+                mark_reset(*socket.block, ECONNRESET);
+            }
+            errno = saved;
+            return false;
+        }
+        handshake_drive(process, socket);
+        if (Socket::is_ours(socket.phase())) {
+            const bool sending = phase == Phase::returning && answered(*socket.block);
+            pollfd wait{socket.fd, static_cast<short>(sending ? POLLOUT : POLLIN), 0};
+            raw::poll(&wait, 1, kLookAgainMs);
+        }
+    }
+}
+
+}  // namespace smcd

@@ -1,0 +1,34 @@
+// Return to TCP: an accelerated connection becomes a plain one, at any moment, without losing a byte. Floor 3.
+//
+//   one side                                   the other (its progress thread)
+//   freeze both rings, write frame        ->
+//                                         <-   freeze both rings, write frame
+//   what the other had not read, then          what the first had not read, then
+//   new bytes, all plain                 <->   new bytes, all plain
+//
+// The frame says how far its sender has read and written. Each side then sends again over TCP what the other had not
+// taken out of its ring: the sender still has that ring mapped. Both do the same, so crossing requests are no special
+// case. docs/protocol.md "return to TCP".
+#pragma once
+
+#include "smcd/base/reason.hpp"
+#include "smcd/runtime/socket.hpp"
+
+namespace smcd {
+
+class Process;
+
+/// Brings a connection of any phase to plain TCP and waits for it: afterwards the descriptor serves any program.
+/// Thread: any, not inside a call on the same connection. Blocks until the peer's library has answered, at most 60 s
+/// (then the connection ends with ECONNRESET). false: there is no way back: the peer has closed or died, or a signal
+/// handler interrupted a call on the same connection.
+bool return_to_tcp(Process& process, Socket& socket, Reason reason);
+
+enum class TcpNews { nothing, gone };
+/// Phase::smc: takes doorbell bytes and the peer's frame off the TCP connection. gone: end of file or error.
+[[nodiscard]] TcpNews return_look(Process& process, Socket& socket);
+
+/// Phase::returning: advances without waiting. Under the handshake lock.
+void return_step(Process& process, Socket& socket);
+
+}  // namespace smcd
