@@ -35,7 +35,10 @@ ssize_t receive_one(int fd, void* buffer, size_t size, int flags) {
 SMCD_EXPORT ssize_t read(int fd, void* buffer, size_t size) {
     return dispatch(
         fd,
-        [&](Shim& self, Socket& socket) {
+        [&](Shim& self, Socket& socket) -> ssize_t {
+            if (size == 0) {
+                return 0;  // read() of nothing never waits; recv() does
+            }
             const iovec vector = one(buffer, size);
             return calls::receive(self, socket, {&vector, 1}, 0);
         },
@@ -74,7 +77,8 @@ SMCD_EXPORT ssize_t readv(int fd, const iovec* vector, int count) {
             if (bad_vector(vector, count)) {
                 return -EINVAL;
             }
-            return calls::receive(self, socket, {vector, static_cast<size_t>(count)}, 0);
+            const std::span<const iovec> buffers(vector, static_cast<size_t>(count));
+            return smcd::total_bytes(buffers) == 0 ? 0 : calls::receive(self, socket, buffers, 0);
         },
         [&] { return real_calls().readv(fd, vector, count); });
 }

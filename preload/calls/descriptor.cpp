@@ -92,7 +92,8 @@ ssize_t ioctl(Shim& shim, Socket& socket, int fd, unsigned long request, void* a
     if (request == FIOASYNC) {
         leave(shim, fd, Reason::unsupported_call);
     }
-    if (shim.table.active(fd) != nullptr && argument != nullptr) {
+    constexpr std::uintptr_t kFirstPage = 4096;  // the kernel answers EFAULT
+    if (shim.table.active(fd) != nullptr && reinterpret_cast<std::uintptr_t>(argument) >= kFirstPage) {
         if (request == FIONREAD && socket.phase() != Phase::smc) {
             handshake_drive(shim.process, socket);
         }

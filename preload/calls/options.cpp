@@ -87,7 +87,7 @@ ssize_t get_option(
         static_cast<void>(rx.readable());
         static_cast<void>(rx.ended());
         if ((socket.block->rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
-            mark_reset(*socket.block, ECONNRESET);
+            mark_reset(*socket.block, reset_error(*socket.block));
         }
         const int pending = take_so_error(*socket.block);
         std::memcpy(value, &pending, sizeof(pending));

@@ -47,10 +47,16 @@ std::vector<pollfd> to_array(int count, const fd_set* in, const fd_set* out, con
 }
 
 /// select()'s meaning of the poll bits. Returns the number of bits set, or -EBADF.
-ssize_t to_sets(std::span<const pollfd> fds, fd_set* in, fd_set* out, fd_set* except) noexcept {
+ssize_t to_sets(std::span<const pollfd> fds, int count, fd_set* in, fd_set* out, fd_set* except) noexcept {
     constexpr int kReadable = POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR;
     constexpr int kWritable = POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR;
     ssize_t bits = 0;
+    for (fd_set* set : {in, out, except}) {
+        // As the kernel, which writes back whole words.
+        for (int fd = count; set != nullptr && fd % NFDBITS != 0; ++fd) {
+            FD_CLR(fd, set);
+        }
+    }
     for (const pollfd& entry : fds) {
         if ((entry.revents & POLLNVAL) != 0) {
             return -EBADF;
@@ -108,7 +114,7 @@ ssize_t select(Shim& shim,
         left->tv_sec = static_cast<time_t>(rest / kNsPerSecond);
         left->tv_nsec = static_cast<long>(rest % kNsPerSecond);
     }
-    return n < 0 ? n : to_sets(fds, in, out, except);
+    return n < 0 ? n : to_sets(fds, count, in, out, except);
 }
 
 ssize_t epoll_ctl(Shim& shim, int epfd, int operation, int fd, epoll_event* event) {

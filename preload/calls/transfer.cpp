@@ -77,13 +77,16 @@ ssize_t splice_from_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t co
     return n;
 }
 
+/// Nothing is ever mapped below: what a null pointer with an offset looks like.
+constexpr std::uintptr_t kFirstPage = 4096;
+
 /// 0, or the errno for buffers that cannot be right. Other bad pointers fault: docs/known-differences.md.
 int check_buffers(std::span<const iovec> buffers) noexcept {
     for (const iovec& buffer : buffers) {
         if (static_cast<ssize_t>(buffer.iov_len) < 0) {
             return EINVAL;
         }
-        if (buffer.iov_base == nullptr && buffer.iov_len > 0) {
+        if (reinterpret_cast<std::uintptr_t>(buffer.iov_base) < kFirstPage && buffer.iov_len > 0) {
             return EFAULT;
         }
     }
@@ -92,7 +95,8 @@ int check_buffers(std::span<const iovec> buffers) noexcept {
 
 int check_message(const msghdr* message) noexcept {
     constexpr std::size_t kVectorsMax = 1024;  // UIO_MAXIOV
-    if (message == nullptr || (message->msg_iov == nullptr && message->msg_iovlen > 0)) {
+    if (reinterpret_cast<std::uintptr_t>(message) < kFirstPage ||
+        (reinterpret_cast<std::uintptr_t>(message->msg_iov) < kFirstPage && message->msg_iovlen > 0)) {
         return EFAULT;
     }
     return message->msg_iovlen > kVectorsMax ? EMSGSIZE : 0;

@@ -3,6 +3,8 @@
 // All that changes lies in the ConnBlock or in the DMBs, so a child of fork() works with its copy of the Channel.
 #pragma once
 
+#include <cerrno>
+
 #include "devices/api/device.hpp"
 #include "smcd/core/cdc.hpp"
 #include "smcd/core/conn_block.hpp"
@@ -47,6 +49,11 @@ inline void mark_reset(ConnBlock& block, int error) noexcept {
     if ((before & kFlagReset) == 0) {
         block.so_error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
     }
+}
+
+/// The errno of a reset, as TCP has it: behind the peer's FIN a reset is a broken pipe.
+[[nodiscard]] inline int reset_error(const ConnBlock& block) noexcept {
+    return (block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerDoneWriting) != 0 ? EPIPE : ECONNRESET;
 }
 
 /// Prepares a fresh pair of buffers: all cursors 0/0, type byte set in the peer's DMB, bells silent.

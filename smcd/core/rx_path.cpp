@@ -110,7 +110,7 @@ IoResult RxPath::nothing_there() noexcept {
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer_flags = block.rx.peer_flags.load(std::memory_order_relaxed);
     if ((peer_flags & kPeerConnAbort) != 0) {
-        mark_reset(block, ECONNRESET);
+        mark_reset(block, reset_error(block));
     }
     if ((block.flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
         if ((peer_flags & (kPeerDoneWriting | kPeerConnClosed)) == 0) {

@@ -114,8 +114,7 @@ int TxPath::failure() noexcept {
         return EPIPE;
     }
     if ((peer_flags & kPeerConnAbort) != 0) {
-        // As TCP: a reset behind the peer's FIN is a broken pipe.
-        mark_reset(block, (peer_flags & kPeerDoneWriting) != 0 ? EPIPE : ECONNRESET);
+        mark_reset(block, reset_error(block));
     }
     if ((block.flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
         const int error = take_so_error(block);

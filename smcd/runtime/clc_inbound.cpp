@@ -48,6 +48,10 @@ void take_inbound(int fd, std::size_t n) noexcept {
 }
 
 bool write_outbound(int fd, std::span<const std::byte> message) noexcept {
+    pollfd state{fd, POLLOUT, 0};
+    if (raw::poll(&state, 1, 0) <= 0 || (state.revents & (POLLERR | POLLHUP)) != 0) {
+        return false;  // send() would take the socket's pending error, which belongs to the application
+    }
     // A fresh connection's send buffer is empty and holds at least 2 KiB (SOCK_MIN_SNDBUF): one call takes it all.
     ssize_t n = 0;
     do {

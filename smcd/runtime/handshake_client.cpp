@@ -42,6 +42,7 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer) {
         machine(socket).confirm(
         {own->token, own->size_class, *group, device.gid(), peer.first_contact});
     if (!write_outbound(socket.fd, message.span())) {
+        socket.channel = Channel{};
         static_cast<void>(device.unregister_dmb(own->token));
         static_cast<void>(device.detach_dmb(peer.token));
         settle_begin(process, socket, Reason::peer_gone, false);

@@ -23,19 +23,19 @@ bool left_unread(const Socket& socket) noexcept {
 }  // namespace
 
 void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
-    const bool silent = return_look(process, socket) == TcpNews::nothing;
+    const TcpNews news = return_look(process, socket);
     if (socket.phase() != Phase::smc) {
         handshake_drive(process, socket);
         return;
     }
-    if (!silent || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
+    if (news != TcpNews::nothing || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
         ConnBlock& block = *socket.block;
         RxPath rx(socket.channel);
         static_cast<void>(rx.readable());  // takes in the last publication and flags
         const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
         if ((peer & (kPeerConnClosed | kPeerConnAbort)) == 0) {
-            if (left_unread(socket)) {
-                mark_reset(block, ECONNRESET);
+            if (news == TcpNews::reset || left_unread(socket)) {
+                mark_reset(block, reset_error(block));
             }
             block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
         }

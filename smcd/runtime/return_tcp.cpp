@@ -100,8 +100,10 @@ TcpNews look(Process& process, Socket& socket) {
         const ssize_t n = raw::recvfrom(
             socket.fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
         if (n <= 0) {
-            const bool wait = n < 0 && (errno == EAGAIN || errno == EINTR);
-            return wait ? TcpNews::nothing : TcpNews::gone;
+            if (n == 0) {
+                return TcpNews::ended;
+            }
+            return errno == EAGAIN || errno == EINTR ? TcpNews::nothing : TcpNews::reset;
         }
         const std::span<const std::byte> inbound(bytes.data(), static_cast<std::size_t>(n));
         std::size_t doorbells = 0;
@@ -180,7 +182,7 @@ TcpNews return_look(Process& process, Socket& socket) {
 
 void return_step(Process& process, Socket& socket) {
     ConnBlock& block = *socket.block;
-    if (!answered(block) && look(process, socket) == TcpNews::gone) {
+    if (!answered(block) && look(process, socket) != TcpNews::nothing) {
         block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
         thaw(process, socket);
         return;

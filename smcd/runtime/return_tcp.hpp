@@ -24,8 +24,8 @@ class Process;
 /// handler interrupted a call on the same connection.
 bool return_to_tcp(Process& process, Socket& socket, Reason reason);
 
-enum class TcpNews { nothing, gone };
-/// Phase::smc: takes doorbell bytes and the peer's frame off the TCP connection. gone: end of file or error.
+enum class TcpNews { nothing, ended, reset };
+/// Phase::smc: takes doorbell bytes and the peer's frame off the TCP connection.
 [[nodiscard]] TcpNews return_look(Process& process, Socket& socket);
 
 /// Phase::returning: advances without waiting. Under the handshake lock.

@@ -250,9 +250,6 @@ ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> 
         if (!Socket::is_ours(phase)) {
             return kUseTcp;
         }
-        if (total_bytes(buffers) == 0) {
-            return 0;
-        }
         handshake_drive(process, socket);
         if (socket.phase() != phase) {
             continue;
