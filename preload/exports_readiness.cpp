@@ -1,5 +1,6 @@
 // Exported names of the readiness family: forwards only. Floor 4.
 #include "preload/exports.hpp"
+#include "smcd/base/high_fd.hpp"
 #include "preload/poll_wait.hpp"
 
 using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this file is nothing but a skin
@@ -131,7 +132,12 @@ SMCD_EXPORT int epoll_create(int size) noexcept {
 }
 
 SMCD_EXPORT int epoll_create1(int flags) noexcept {
-    return tag_set(real_calls().epoll_create1(flags));
+    const int set = real_calls().epoll_create1(flags);
+    if (set >= 0 && Shim::internal()) {
+        auto lifted = smcd::lift_fd(smcd::UniqueFd(set));
+        return lifted ? lifted->release() : -1;
+    }
+    return tag_set(set);
 }
 
 SMCD_EXPORT int epoll_ctl(int epfd, int operation, int fd, epoll_event* event) noexcept {

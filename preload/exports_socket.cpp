@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include "preload/exports.hpp"
+#include "smcd/base/hidden_fds.hpp"
+#include "smcd/base/high_fd.hpp"
 
 using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this file is nothing but a skin
 using smcd::Socket;
@@ -39,6 +41,14 @@ int copied(int fd, int copy) {
         calls::on_dup(*self, fd, copy);
     }
     return copy;
+}
+
+int hidden_if_ours(int fd) noexcept {
+    if (fd < 0 || !Shim::internal()) {
+        return fd;
+    }
+    auto lifted = smcd::lift_fd(smcd::UniqueFd(fd));
+    return lifted ? lifted->release() : -1;
 }
 
 int close_numbers(unsigned first, unsigned last, int flags) {
@@ -121,13 +131,25 @@ setsockopt(int fd, int level, int name, const void* value, socklen_t length) noe
 
 SMCD_EXPORT int close(int fd) {
     Shim* self = shim();
-    if (self == nullptr || !self->table.known(fd) || Shim::internal()) [[likely]] {
+    if (self == nullptr || Shim::internal()) {
         return real_calls().close(fd);
+    }
+    if (!self->table.known(fd)) [[likely]] {
+        return smcd::is_hidden_fd(fd) && !self->in_vfork_child() ? finish_int(-EBADF) : real_calls().close(fd);
     }
     const int saved = errno;
     const ssize_t rc = calls::close(*self, fd);
     errno = saved;
     return finish_int(rc);
+}
+
+// The progress thread's event loop asks libc for its descriptors: they are hidden like the rest of ours.
+SMCD_EXPORT int eventfd(unsigned value, int flags) noexcept {
+    return hidden_if_ours(real_calls().eventfd(value, flags));
+}
+
+SMCD_EXPORT int timerfd_create(clockid_t clock, int flags) noexcept {
+    return hidden_if_ours(real_calls().timerfd_create(clock, flags));
 }
 
 SMCD_EXPORT int close_range(unsigned first, unsigned last, int flags) noexcept {
@@ -144,6 +166,9 @@ SMCD_EXPORT int dup(int fd) noexcept {
 
 SMCD_EXPORT int dup2(int fd, int target) noexcept {
     Shim* self = shim();
+    if (self != nullptr && smcd::is_hidden_fd(target) && !self->in_vfork_child()) {
+        return finish_int(-EBADF);
+    }
     if (self == nullptr || (!self->table.known(fd) && !self->table.known(target))) {
         return real_calls().dup2(fd, target);
     }
@@ -152,6 +177,9 @@ SMCD_EXPORT int dup2(int fd, int target) noexcept {
 
 SMCD_EXPORT int dup3(int fd, int target, int flags) noexcept {
     Shim* self = shim();
+    if (self != nullptr && smcd::is_hidden_fd(target) && !self->in_vfork_child()) {
+        return finish_int(-EBADF);
+    }
     if (self == nullptr || (!self->table.known(fd) && !self->table.known(target))) {
         return real_calls().dup3(fd, target, flags);
     }

@@ -2,19 +2,16 @@
 // Floor 1. An extension of ours, outside the protocol's DMB: it sits in the device's private page
 // in front of it (docs/shared-memory.md). Used only on devices that support attach.
 //
-//   page of DMB X, owned by A, attached by B (B writes X's ring; A writes the other direction into
-//   B's DMB)
+//   page of DMB X, owned by A, attached by B: B writes X's ring, A the ring of B's own DMB
 //
-//   offset size  field        writer        reader  meaning
-//        0    8  doors_in     A sets, B clears  B   doorbells of A to signal when B has published
-//        data 8    8  doors_out    A sets, B clears  B   doorbells of A to signal when B has freed
-//        space
-//       16    4  futex_in     A sets, B clears  B   1: a thread of A sleeps on this word, waiting
-//       for data 20    4  futex_out    A sets, B clears  B   1: a thread of A sleeps on this word,
-//       waiting for space 24    4  cpu          A             B       CPU on which A last looked
-//       for work (a hint for spinning) 28    4  spinning     A             B       1: a thread of A
-//       is polling the cursors (a hint) 64    8  consumed     A             B       A's exact
-//       consumer position, read once A is dead
+//   offset size  field      writer            read by B: meaning
+//        0    8  doors_in   A sets, B clears  doorbells of A to signal when B has published data
+//        8    8  doors_out  A sets, B clears  doorbells of A to signal when B has freed space
+//       16    4  futex_in   A sets, B clears  1: a thread of A sleeps on it, waiting for data
+//       20    4  futex_out  A sets, B clears  1: a thread of A sleeps on it, waiting for space
+//       24    4  cpu        A                 CPU on which A last looked for work (for spinning)
+//       28    4  spinning   A                 1: a thread of A is polling the cursors (a hint)
+//       64    8  consumed   A                 A's exact consumer position, read once A is dead
 //
 // Every word is a hint: B may write anything at any time, and A looks at the cursors again after
 // each wake-up.

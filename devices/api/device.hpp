@@ -46,9 +46,11 @@ public:
     /// Size of the index space of DMBs.
     [[nodiscard]] virtual std::uint32_t max_dmbs() const = 0;
 
-    /// Registers a zeroed DMB and makes it known to the authorised peer before it returns.
-    /// ENOSPC: no index left; ENOMEM/EMFILE: no memory or descriptor; EINVAL: size class above 15;
-    /// EACCES: the peer may not share memory with us; ECONNREFUSED: the peer is not there.
+    /// Registers a DMB and makes it known to the authorised peer before it returns. Its control
+    /// area (32 bytes) and bells are zero; so is the rest, or it holds what the same two parties
+    /// left in an earlier DMB. ENOSPC: no index left; ENOMEM/EMFILE: no memory or descriptor;
+    /// EINVAL: size class above 15; EACCES: the peer may not share memory with us; ECONNREFUSED:
+    /// the peer is not there.
     [[nodiscard]] virtual Result<Dmb> register_dmb(const DmbRequest& request) = 0;
     /// Revokes and frees. EINVAL: no such token of ours.
     virtual Result<void> unregister_dmb(DmbToken token) = 0;

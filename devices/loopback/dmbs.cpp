@@ -76,7 +76,15 @@ DmbToken LoopbackDevice::Impl::fresh_token() const {
     }
 }
 
-/// Makes the DMB and sends its descriptor over the link; nothing of it is left on failure.
+/// Gives the DMB new memory and sends the descriptor; nothing is left on failure.
+Result<void> LoopbackDevice::Impl::fill_new(LocalDmb& dmb, DmbToken token) {
+    SMCD_TRY(const UniqueFd fd, make_dmb_file(dmb));
+    const int raw_fd = fd.get();
+    return send_message(
+        dmb.link->socket.get(), dmb_message(token, dmb.index, dmb.size_class), {&raw_fd, 1});
+}
+
+/// Makes the DMB known over the link; nothing of it is left on failure.
 Result<Dmb> LoopbackDevice::Impl::announce_dmb(Link& link, SizeClass size_class) {
     const DmbToken token = fresh_token();
     const auto entry = local_.try_emplace(token.value()).first;
@@ -84,28 +92,25 @@ Result<Dmb> LoopbackDevice::Impl::announce_dmb(Link& link, SizeClass size_class)
         local_.erase(entry);
         return Error(code);
     };
-    LocalDmb& made = entry->second;
-    made.size_class = size_class;
-    made.link = &link;
-    const auto fd = make_dmb_file(made);
-    if (!fd) {
-        return give_up(fd.error());
-    }
     const auto index = indices.take(std::min(options.max_dmbs, kSignalIndexCount), link.place);
     if (!index) {
         return give_up(index.error());
     }
+    LocalDmb& made = entry->second;
+    made.size_class = size_class;
+    made.link = &link;
     made.index = *index;
-    const int raw_fd = fd->get();
-    const auto sent =
-        send_message(link.socket.get(), dmb_message(token, *index, size_class), {&raw_fd, 1});
-    if (!sent) {
+    link.own_spares.reserve(kSparesMax); // keeping one must not fail
+    auto spare = take_spare(link, size_class);
+    const auto filled = spare ? fill_reused(made, token, *std::move(spare)) : fill_new(made, token);
+    if (!filled) {
         indices.give_back(*index);
-        if (sent.error() == std::errc::broken_pipe || sent.error() == std::errc::connection_reset) {
+        if (filled.error() == std::errc::broken_pipe ||
+            filled.error() == std::errc::connection_reset) {
             disconnect(link);
             return give_up(std::make_error_code(std::errc::connection_refused));
         }
-        return give_up(sent.error());
+        return give_up(filled.error());
     }
     local_bytes_ += dmb_size_bytes(size_class);
     ++link.local_dmbs;
@@ -121,15 +126,13 @@ Result<void> LoopbackDevice::Impl::unregister_dmb(DmbToken token) {
     }
     LocalDmb& dmb = found->second;
     Link& link = *dmb.link;
-    // A peer that has attached it needs no word; relatives may still use what was inherited.
-    if (link.connected() && !link.inherited &&
-        page_of(dmb.file).attached.load(std::memory_order_relaxed) == 0) {
-        static_cast<void>(send_message(link.socket.get(), retire_message(token), {}));
-    }
     indices.give_back(dmb.index);
     local_bytes_ -= dmb_size_bytes(dmb.size_class);
     --link.local_dmbs;
-    file = std::move(dmb.file);
+    if (!keep_own(token, dmb)) {
+        let_go(link, token, dmb.file);
+        file = std::move(dmb.file);
+    }
     local_.erase(found);
     remove_if_unused(link);
     return {};
@@ -162,6 +165,7 @@ Result<RemoteDmb> LoopbackDevice::Impl::attach_pending(Link& link, DmbToken toke
     if (!inserted) {
         return Error(std::errc::invalid_argument); // another peer's: tokens are unique
     }
+    link.peer_spares.reserve(kSparesMax); // keeping one must not fail
     const auto found = link.pending.find(token.value());
     Attachment& attachment = entry->second;
     attachment.file = std::move(found->second.file);
@@ -169,13 +173,14 @@ Result<RemoteDmb> LoopbackDevice::Impl::attach_pending(Link& link, DmbToken toke
     attachment.size_class = found->second.size_class;
     attachment.link = &link;
     attachment.count = 1;
+    attachment.forked = found->second.forked;
     if (found->second.retired) {
         std::erase(link.retired, token.value());
         link.retired_bytes -= attachment.file.size();
     }
     link.pending.erase(found);
     ++link.attachments;
-    page_of(attachment.file).attached.store(1, std::memory_order_relaxed);
+    page_of(attachment.file).use.store(PeerUse::attached, std::memory_order_seq_cst);
     return view_of(token, attachment);
 }
 
@@ -212,19 +217,24 @@ Result<void> LoopbackDevice::Impl::detach_dmb(DmbToken token) {
         return {};
     }
     Link& link = *attachment.link;
-    peer_bytes_ -= attachment.file.size();
     --link.attachments;
-    file = std::move(attachment.file);
+    if (!keep_peers(token, attachment)) {
+        peer_bytes_ -= attachment.file.size();
+        file = std::move(attachment.file);
+    }
     attached_.erase(found);
     remove_if_unused(link);
     return {};
 }
 
-Result<void> LoopbackDevice::Impl::move_data(DmbToken token,
-                                             std::uint32_t offset,
-                                             std::span<const std::byte> data,
-                                             RemoteDmb& target) {
-    const std::lock_guard guard(mutex_); // the mapping must not go while we copy
+/// Returns the doorbells to be signalled.
+Result<std::uint64_t> LoopbackDevice::Impl::move_data(DmbToken token,
+                                                      bool signal_owner,
+                                                      std::uint32_t offset,
+                                                      std::span<const std::byte> data,
+                                                      RemoteDmb& target) {
+    // The mapping must not go while we copy; nor may its memory be reused before the last store.
+    const std::lock_guard guard(mutex_);
     const auto found = attached_.find(token.value());
     if (found == attached_.end()) {
         return Error(std::errc::invalid_argument);
@@ -236,7 +246,11 @@ Result<void> LoopbackDevice::Impl::move_data(DmbToken token,
     if (!data.empty()) {
         std::memcpy(target.memory.data() + offset, data.data(), data.size());
     }
-    return {};
+    if (!signal_owner) {
+        return 0;
+    }
+    wake_sleepers(target.bells->futex_in);
+    return target.bells->doors_in.exchange(0, std::memory_order_acq_rel);
 }
 
 } // namespace smcd::dev

@@ -1,5 +1,6 @@
 // LoopbackDevice::Impl: tables of the device. Floor 2, docs/shared-memory.md "links".
 //   dmbs.cpp     our DMBs and those of peers: register, unregister, attach, detach, move
+//   spares.cpp   memory that is kept for the next DMB
 //   linking.cpp  links: connect, accept, doorbells, the end of a peer, fork
 //   inbound.cpp  what peers send
 //   loopback.cpp the public face, and the paths without a lock: signal, wake, harvest
@@ -28,6 +29,8 @@ inline constexpr std::size_t kPendingMax = 4096;
 /// gone before we came to attach, and what it wrote counts.
 inline constexpr std::size_t kRetiredMax = 64;
 inline constexpr std::size_t kRetiredBytesMax = std::size_t{64} << 20U;
+/// DMBs of one peer whose memory is kept for reuse, in each direction.
+inline constexpr std::size_t kSparesMax = 64;
 /// Connections that have not said hello.
 inline constexpr std::size_t kSilentLinksMax = 64;
 
@@ -40,10 +43,12 @@ public:
     Result<void> unregister_dmb(DmbToken token);
     Result<RemoteDmb> attach_dmb(LinkGroupId owner, DmbToken token);
     Result<void> detach_dmb(DmbToken token);
-    Result<void> move_data(DmbToken token,
-                           std::uint32_t offset,
-                           std::span<const std::byte> data,
-                           RemoteDmb& target);
+    Result<std::uint64_t> move_data(DmbToken token,
+                                    bool signal_owner,
+                                    std::uint32_t offset,
+                                    std::span<const std::byte> data,
+                                    RemoteDmb& target);
+    static void wake_sleepers(std::atomic<std::uint32_t>& word) noexcept;
 
     // linking.cpp. All take the lock.
     Result<LinkGroupId> link_group_id();
@@ -76,6 +81,7 @@ public:
         std::atomic<std::uint64_t> unsignalled{0};
         std::atomic<std::uint64_t> refused{0};
         std::atomic<std::uint64_t> violations{0};
+        std::atomic<std::uint64_t> reused{0};
     } counts;
 
 private:
@@ -84,6 +90,7 @@ private:
         SbaIndex index;
         SizeClass size_class;
         Link* link = nullptr;
+        bool forked = false; ///< a relative may use it too
     };
 
     struct Attachment {
@@ -92,6 +99,7 @@ private:
         SizeClass size_class;
         Link* link = nullptr;
         std::size_t count = 0; ///< attach_dmb() minus detach_dmb()
+        bool forked = false;   ///< a relative may use it too
     };
 
     // Everything below expects the lock to be held.
@@ -99,11 +107,28 @@ private:
     // dmbs.cpp
     Result<void> check_budget(SizeClass size_class) const;
     Result<Dmb> announce_dmb(Link& link, SizeClass size_class);
+    Result<void> fill_new(LocalDmb& dmb, DmbToken token);
     Result<UniqueFd> make_dmb_file(LocalDmb& dmb) const;
     [[nodiscard]] DmbToken fresh_token() const;
     static RemoteDmb view_of(DmbToken token, const Attachment& attachment);
     Link* find_pending(LinkGroupId owner, DmbToken token);
     Result<RemoteDmb> attach_pending(Link& link, DmbToken token);
+
+    // spares.cpp
+    bool keep_own(DmbToken token, LocalDmb& dmb);
+    static void let_go(const Link& link, DmbToken token, const Mapping& file);
+    bool make_own_room(Link& link, std::size_t bytes);
+    void drop_ended_own_spares(Link& link);
+    void drop_oldest_own_spare(Link& link);
+    std::optional<Spare> take_spare(Link& link, SizeClass size_class);
+    void put_back(Link& link, Spare spare);
+    Result<void> fill_reused(LocalDmb& dmb, DmbToken token, Spare spare);
+    bool keep_peers(DmbToken token, Attachment& attachment);
+    bool make_peer_room(std::size_t bytes);
+    bool end_oldest_peer_spare(Link& link);
+    void drop_peer_spare(Link& link, DmbToken token);
+    void mark_shared_with_relatives();
+    void forget_spares(Link& link);
 
     // linking.cpp
     Result<LinkGroupId> ensure_rendezvous();
@@ -127,6 +152,7 @@ private:
     Result<void> on_dmb(Link& link, ReceivedMessage& received);
     void on_doorbell(Link& link, ReceivedMessage& received);
     void on_retire(Link& link, DmbToken token);
+    Result<void> on_reuse(Link& link, const LinkMessage& message);
 
     // linking.cpp
     /// Closes the socket. The link stays until sweep(), its memory until the last user is gone.
@@ -148,7 +174,8 @@ private:
     std::unordered_map<std::uint64_t, LocalDmb> local_;              ///< by token
     std::unordered_map<std::uint64_t, Attachment> attached_;         ///< by token
     std::uint64_t local_bytes_ = 0;
-    std::uint64_t peer_bytes_ = 0; ///< pending and attached
+    std::uint64_t own_spare_bytes_ = 0;
+    std::uint64_t peer_bytes_ = 0; ///< pending, attached and spare
     std::size_t doorbell_fds_ = 0;
     bool sweep_needed_ = false;
     std::vector<std::unique_ptr<const LastResort>> last_resorts_;

@@ -56,6 +56,8 @@ Result<void> LoopbackDevice::Impl::handle(Link& link, ReceivedMessage& received)
     case MessageKind::retire:
         on_retire(link, DmbToken(received.message.token));
         return {};
+    case MessageKind::reuse:
+        return on_reuse(link, received.message);
     }
     return engine_error(Errc::peer_violation);
 }
@@ -102,7 +104,7 @@ Result<void> LoopbackDevice::Impl::on_dmb(Link& link, ReceivedMessage& received)
         link.pending.contains(message.token)) {
         return engine_error(Errc::peer_violation);
     }
-    if (bytes > options.max_peer_bytes - peer_bytes_) {
+    if (!make_peer_room(bytes)) {
         return {}; // not attachable: the connection stays on TCP
     }
     SMCD_TRY_VOID(check_sealed_memfd(received.descriptors[0].get(), bytes));
@@ -135,6 +137,7 @@ void LoopbackDevice::Impl::on_doorbell(Link& link, ReceivedMessage& received) {
 }
 
 void LoopbackDevice::Impl::on_retire(Link& link, DmbToken token) {
+    drop_peer_spare(link, token);
     const auto found = link.pending.find(token.value());
     if (found == link.pending.end() || found->second.retired) {
         return;

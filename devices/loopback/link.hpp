@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
+#include <vector>
 
 #include "devices/api/dmb.hpp"
 #include "devices/api/doorbell.hpp"
@@ -27,12 +28,21 @@
 
 namespace smcd::dev {
 
-/// The private page in front of each DMB.
+/// What the peer does with a DMB (spares.cpp has the drawing).
+enum class PeerUse : std::uint32_t {
+    none = 0, ///< not attached yet
+    attached, ///< attached
+    spare,    ///< detached, but mapped: the owner may reuse the memory
+    gone,     ///< detached and not to be reused
+    offered,  ///< the owner reuses the memory, its message is under way
+};
+
+/// The private page in front of each DMB. Both sides write it; a lie harms connections between the
+/// same two alone.
 struct DmbPage {
     Bells bells;
-    /// Set by the peer when it attached. A hint: it saves the owner a message, a lie costs the liar
-    /// memory.
-    std::atomic<std::uint32_t> attached;
+    std::atomic<PeerUse> use;
+    std::atomic<std::uint32_t> dropped; ///< 1: the owner will not reuse the memory
 };
 
 inline constexpr std::size_t kDmbPageBytes = 4096;
@@ -53,6 +63,14 @@ struct PeerDmb {
     SbaIndex index;
     SizeClass size_class;
     bool retired = false; ///< its owner unregistered it before we attached
+    bool forked = false;  ///< a relative may use it too
+};
+
+/// Memory of a DMB that is registered, or attached, no more.
+struct Spare {
+    Mapping file;
+    SizeClass size_class;
+    DmbToken token;
 };
 
 /// Answer to "is the owner of this doorbell awake?".
@@ -83,6 +101,8 @@ struct Link {
     std::unordered_map<std::uint64_t, PeerDmb> pending; ///< by token: known, not attached
     std::deque<std::uint64_t> retired;                  ///< tokens in `pending`, oldest first
     std::size_t retired_bytes = 0;                      ///< of these
+    std::vector<Spare> own_spares;  ///< of our DMBs; the peer may have them mapped. Oldest first
+    std::vector<Spare> peer_spares; ///< of the peer's DMBs. Oldest first
 
     Mapping peer_area_file;
     Mapping peer_page_file;

@@ -11,13 +11,21 @@
 namespace smcd::dev {
 namespace {
 
+bool names_dmb(const LinkMessage& message) noexcept {
+    return message.first < kSignalIndexCount && message.second <= kSizeClassWireMax &&
+           message.token != 0;
+}
+
 bool fields_valid(const LinkMessage& message) noexcept {
+    if ((message.previous != 0) != (message.kind == MessageKind::reuse)) {
+        return false;
+    }
     switch (message.kind) {
     case MessageKind::hello:
         return message.first != 0 && message.second == kSignalAreaBytes && message.token == 0;
     case MessageKind::dmb:
-        return message.first < kSignalIndexCount && message.second <= kSizeClassWireMax &&
-               message.token != 0;
+    case MessageKind::reuse:
+        return names_dmb(message);
     case MessageKind::doorbell:
         return message.first < kDoorbellCount && message.second == 0 && message.token == 0;
     case MessageKind::retire:
@@ -59,6 +67,13 @@ LinkMessage retire_message(DmbToken token) noexcept {
     return message;
 }
 
+LinkMessage reuse_message(const LinkMessage& dmb, DmbToken previous) noexcept {
+    LinkMessage message = dmb;
+    message.kind = MessageKind::reuse;
+    message.previous = previous.value();
+    return message;
+}
+
 std::size_t descriptor_count(MessageKind kind) noexcept {
     switch (kind) {
     case MessageKind::hello:
@@ -67,6 +82,7 @@ std::size_t descriptor_count(MessageKind kind) noexcept {
     case MessageKind::doorbell:
         return 1;
     case MessageKind::retire:
+    case MessageKind::reuse:
         return 0;
     }
     return 0;

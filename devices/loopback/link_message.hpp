@@ -2,14 +2,16 @@
 // docs/shared-memory.md "links". Both ends run on one host: host byte order, one fixed length for
 // all kinds, one datagram per message.
 //
-//   kind      descriptors                       first        second             token
-//   hello     signal area, doorbell page        sender's id  bytes of the area  0
-//   dmb       the DMB's memory                  index        size class         the DMB's
-//   doorbell  eventfd                           doorbell     0                  0
-//   retire    none                              0            0                  the DMB's; its
-//   owner unregistered it
+//   kind      descriptors                 first        second           token  previous
+//   hello     signal area, doorbell page  sender's id  bytes of area    0      0
+//   dmb       the DMB's memory            index        size class       new    0
+//   doorbell  eventfd                     doorbell     0                0      0
+//   retire    none                        0            0                old    0
+//   reuse     none                        index        size class       new    old
 //
-// The first message each way is hello. A message that contradicts this table ends the link.
+// retire: the owner has unregistered that DMB. reuse: a new DMB in the memory of an old one, which
+// the receiver has still mapped (spares.cpp). The first message each way is hello. A message that
+// contradicts this table ends the link.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +23,11 @@
 
 namespace smcd::dev {
 
-enum class MessageKind : std::uint16_t { hello = 1, dmb = 2, doorbell = 3, retire = 4 };
+enum class MessageKind : std::uint16_t { hello = 1, dmb = 2, doorbell = 3, retire = 4, reuse = 5 };
 
 inline constexpr std::uint32_t kLinkMagic = 0x44434d53; // "SMCD"
 /// Changes with every change of this table or of the memory that the descriptors stand for.
-inline constexpr std::uint16_t kLinkVersion = 1;
+inline constexpr std::uint16_t kLinkVersion = 2;
 
 struct LinkMessage {
     std::uint32_t magic = kLinkMagic;
@@ -34,15 +36,18 @@ struct LinkMessage {
     std::uint32_t first = 0;
     std::uint32_t second = 0;
     std::uint64_t token = 0;
+    std::uint64_t previous = 0;
 };
 
-static_assert(sizeof(LinkMessage) == 24);
+static_assert(sizeof(LinkMessage) == 32);
 
 [[nodiscard]] LinkMessage hello_message(LinkGroupId sender) noexcept;
 [[nodiscard]] LinkMessage
 dmb_message(DmbToken token, SbaIndex index, SizeClass size_class) noexcept;
 [[nodiscard]] LinkMessage doorbell_message(unsigned door) noexcept;
 [[nodiscard]] LinkMessage retire_message(DmbToken token) noexcept;
+/// `dmb`: as dmb_message() makes it.
+[[nodiscard]] LinkMessage reuse_message(const LinkMessage& dmb, DmbToken previous) noexcept;
 
 /// Number of descriptors that go with a message of that kind.
 [[nodiscard]] std::size_t descriptor_count(MessageKind kind) noexcept;

@@ -232,6 +232,7 @@ void LoopbackDevice::Impl::remove_if_unused(Link& link) {
     for (const auto& [token, dmb] : link.pending) {
         peer_bytes_ -= dmb.file.size();
     }
+    forget_spares(link);
     for (const std::atomic<int>& door_fd : link.door_fds) {
         doorbell_fds_ -= door_fd.load(std::memory_order_relaxed) >= 0 ? 1 : 0;
     }
@@ -337,6 +338,7 @@ LoopbackDevice::Usage LoopbackDevice::Impl::usage() {
 void LoopbackDevice::Impl::before_fork() {
     mutex_.lock();
     locked_for_fork_ = true;
+    mark_shared_with_relatives();
 }
 
 void LoopbackDevice::Impl::after_fork_in_parent() {
@@ -361,6 +363,7 @@ void LoopbackDevice::Impl::after_fork_in_child() {
             disconnect(*link);
         }
         link->inherited = true;
+        forget_spares(*link);
         for (auto& generation : link->sent_generation) {
             generation.store(0, std::memory_order_relaxed);
         }

@@ -77,11 +77,9 @@ Result<void> LoopbackDevice::move_data(DmbToken token,
                                        std::uint32_t offset,
                                        std::span<const std::byte> data) {
     RemoteDmb target;
-    SMCD_TRY_VOID(impl_->move_data(token, offset, data, target));
-    if (signal_owner) {
-        signal(target, target.bells->doors_in.exchange(0, std::memory_order_acq_rel));
-        wake(target, target.bells->futex_in);
-    }
+    SMCD_TRY(const std::uint64_t doors,
+             impl_->move_data(token, signal_owner, offset, data, target));
+    signal(target, doors);
     return {};
 }
 
@@ -111,13 +109,17 @@ void LoopbackDevice::signal(const RemoteDmb& dmb, std::uint64_t doors) noexcept 
     errno = saved;
 }
 
-void LoopbackDevice::wake(const RemoteDmb& /*dmb*/, std::atomic<std::uint32_t>& word) noexcept {
+void LoopbackDevice::Impl::wake_sleepers(std::atomic<std::uint32_t>& word) noexcept {
     if (word.exchange(0, std::memory_order_acq_rel) == 0) {
         return; // nobody sleeps, or another thread wakes them
     }
     const int saved = errno;
     static_cast<void>(raw::futex_wake(word));
     errno = saved;
+}
+
+void LoopbackDevice::wake(const RemoteDmb& /*dmb*/, std::atomic<std::uint32_t>& word) noexcept {
+    Impl::wake_sleepers(word);
 }
 
 std::size_t LoopbackDevice::harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) {
@@ -211,6 +213,7 @@ LoopbackDevice::Counters LoopbackDevice::counters() const noexcept {
             counts.rung.load(std::memory_order_relaxed),
             counts.unsignalled.load(std::memory_order_relaxed),
             counts.refused.load(std::memory_order_relaxed),
+            counts.reused.load(std::memory_order_relaxed),
             counts.violations.load(std::memory_order_relaxed)};
 }
 

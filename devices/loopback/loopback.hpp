@@ -35,7 +35,8 @@ struct LoopbackOptions {
     std::uint64_t max_peer_bytes =
         64ULL << 30; ///< address space for the DMBs of peers; over it they cannot be attached
     std::uint32_t max_doorbell_fds =
-        4096;              ///< eventfds of peers; over it those are woken by the last resort
+        4096; ///< eventfds of peers; over it those are woken by the last resort
+    std::uint64_t max_spare_bytes = 32ULL << 20; ///< memory kept for later DMBs; 0: none
     bool populate = false; ///< fault the pages of a DMB in when it is registered
 };
 
@@ -114,6 +115,7 @@ public:
         std::uint64_t rung = 0;        ///< of these: an eventfd was written
         std::uint64_t unsignalled = 0; ///< of these: left to the last resort
         std::uint64_t refused = 0;     ///< peers refused because of their uid
+        std::uint64_t reused = 0;      ///< DMBs that were given the memory of an earlier one
         std::uint64_t violations = 0;  ///< links ended because of what the peer sent
     };
 

@@ -1,17 +1,17 @@
-// SignalArea: the signal bits that one peer process raises for us, one section per doorbell. Floor
-// 2, docs/shared-memory.md "signal bits". Modelled on the ISM device's signal-bit area: a bit per
-// DMB, a summary above.
+// SignalArea: the signal bits that one peer process raises for us, one section per doorbell.
+// Floor 2, docs/shared-memory.md "signal bits". Modelled on the ISM device's signal-bit area: a bit
+// per DMB, a summary above.
 //
 //   offset   size         field        meaning
-//        0   64 x 64      any[door]    1: something is raised for that doorbell; one cache line
-//        each
+//        0   64 x 64      any[door]    1: something is raised for that doorbell; a line each
 //     4096   64 x 128     summary      bit w: word w of bits[door] may be non-zero
 //    12288   64 x 8192    bits[door]   bit i: the DMB with index i on our device
 //
 // Owned and read by the process that created it, written by one peer; both map it writable. Raising
 // goes bottom-up, harvesting top-down with exchange(0). All accesses are seq_cst: a writer that
-// finds a level still set knows that the harvester has not yet come to the words below it. sync:
-// signal-bit. Raising releases what was written into the DMB; harvesting acquires it.
+// finds a level still set knows that the harvester has not yet come to the words below it.
+//
+// sync: signal-bit. Raising releases what was written into the DMB; harvesting acquires it.
 //
 // The peer may write anything at any time: what is harvested is a hint about a DMB, checked against
 // our own tables.

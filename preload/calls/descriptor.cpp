@@ -8,6 +8,7 @@
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
+#include "smcd/base/hidden_fds.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/stream.hpp"
@@ -124,7 +125,26 @@ ssize_t close_range(Shim& shim, unsigned first, unsigned last, int flags) {
             shim.forget(static_cast<int>(fd));
         }
     }
-    return value_of(shim.real.close_range(first, last, flags));
+    if ((flags & kCloexecFlag) != 0 || shim.in_vfork_child()) {
+        return value_of(shim.real.close_range(first, last, flags));
+    }
+    // Around what is hidden.
+    for (std::uint64_t from = first; from <= last;) {
+        const int hidden = next_hidden_fd(static_cast<unsigned>(from), last);
+        const std::uint64_t end = hidden < 0 ? last : static_cast<std::uint64_t>(hidden) - 1;
+        if (hidden < 0 || end >= from) {
+            const ssize_t rc = value_of(
+                shim.real.close_range(static_cast<unsigned>(from), static_cast<unsigned>(end), flags));
+            if (rc < 0) {
+                return rc;
+            }
+        }
+        if (hidden < 0) {
+            return 0;
+        }
+        from = static_cast<std::uint64_t>(hidden) + 1;
+    }
+    return first > last ? -EINVAL : 0;
 }
 
 }  // namespace smcd::preload::calls

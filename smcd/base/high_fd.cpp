@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "smcd/base/hidden_fds.hpp"
 #include "smcd/base/limits.hpp"
 
 namespace smcd {
@@ -22,6 +23,7 @@ Result<UniqueFd> keep_with_cloexec(UniqueFd fd) noexcept {
     if (flags < 0 || ::syscall(SYS_fcntl, fd.get(), F_SETFD, flags | FD_CLOEXEC) < 0) {
         return errno_error();
     }
+    hide_fd(fd.get());
     return fd;
 }
 
@@ -49,6 +51,7 @@ Result<UniqueFd> lift_fd(UniqueFd fd) noexcept {
     if (lifted < 0) {
         return keep_with_cloexec(std::move(fd));
     }
+    hide_fd(static_cast<int>(lifted));
     return UniqueFd(static_cast<int>(lifted));
 }
 

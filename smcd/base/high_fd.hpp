@@ -14,7 +14,7 @@ namespace smcd {
 /// 1024, else min(limit - 256, 8192). 0: the table is too small to set numbers apart.
 [[nodiscard]] int high_fd_base(std::uint64_t soft_limit) noexcept;
 
-/// Moves a descriptor to a number at or above the base, with CLOEXEC. Where that fails (table full,
+/// Moves a descriptor to a number at or above the base, with CLOEXEC, and hides it (hidden_fds.hpp). Where that fails (table full,
 /// limit lowered) the descriptor keeps its number and gets CLOEXEC. Thread: any. Async-signal-safe;
 /// raw system calls only. Errors: EBADF (not an open descriptor).
 [[nodiscard]] Result<UniqueFd> lift_fd(UniqueFd fd) noexcept;

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "smcd/base/hidden_fds.hpp"
 #include "smcd/base/raw_syscall.hpp"
 
 namespace smcd {
@@ -30,6 +31,7 @@ public:
     void reset(int fd = -1) noexcept {
         const int old = std::exchange(fd_, fd);
         if (old >= 0) {
+            unhide_fd(old);
             raw::close(old);
         }
     }

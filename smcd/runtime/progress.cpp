@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "smcd/base/clock.hpp"
+#include "smcd/base/hidden_fds.hpp"
 #include "smcd/base/high_fd.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
@@ -271,6 +272,7 @@ void Progress::after_fork_in_child() {
     // The thread exists in the parent only. Its state is abandoned, not destroyed: the descriptors are the parent's
     // objects too, and a destructor would change them.
     if (impl_ != nullptr) {
+        unhide_fd(impl_->connections.native_handle());
         raw::close(impl_->connections.native_handle());
         static_cast<void>(impl_.release());
     }

@@ -49,15 +49,49 @@ TEST_P(DmbConformance, RegistersZeroedMemoryOfEveryClass) {
     }
 }
 
-TEST_P(DmbConformance, MemoryIsZeroAgainAfterReuse) {
-    const Dmb first = register_one();
-    std::memset(first.memory.data(), 0xa5, first.memory.size());
-    ASSERT_TRUE(device(World::a).unregister_dmb(first.token));
+TEST_P(DmbConformance, ControlAreaAndBellsAreZeroAgainInALaterDmb) {
+    constexpr std::size_t kControlBytes = 32;
+    std::set<DmbToken> tokens;
+    for (int i = 0; i < 3; ++i) {
+        const Dmb dmb = register_one();
+        EXPECT_TRUE(all_zero(dmb.memory.first(kControlBytes)));
+        EXPECT_TRUE(tokens.insert(dmb.token).second);
+        if (device(World::a).supports_attach()) {
+            const RemoteDmb remote = attach(dmb);
+            EXPECT_EQ(dmb.bells->doors_in.load() | dmb.bells->doors_out.load(), 0U);
+            EXPECT_EQ(dmb.bells->futex_in.load() | dmb.bells->futex_out.load(), 0U);
+            EXPECT_EQ(dmb.bells->cpu.load() | dmb.bells->spinning.load(), 0U);
+            EXPECT_EQ(dmb.bells->consumed.load(), 0U);
+            std::memset(static_cast<void*>(dmb.bells), 0xa5, sizeof(Bells));
+            std::memset(remote.memory.data(), 0xa5, remote.memory.size());
+            ASSERT_TRUE(device(World::b).detach_dmb(dmb.token));
+        }
+        ASSERT_TRUE(device(World::a).unregister_dmb(dmb.token));
+    }
+}
 
-    const Dmb second = register_one();
+TEST_P(DmbConformance, ATokenCannotBeAttachedAfterItsDmbIsGone) {
+    SMCD_NEEDS_ATTACH();
+    const Pair pair = make_pair();
+    ASSERT_TRUE(device(World::b).detach_dmb(pair.owner.token));
+    ASSERT_TRUE(device(World::a).unregister_dmb(pair.owner.token));
+    const Dmb next = register_one();
 
-    EXPECT_TRUE(all_zero(second.memory));
-    EXPECT_NE(second.token, first.token);
+    EXPECT_FALSE(device(World::b).attach_dmb(world().group(World::a), pair.owner.token));
+    EXPECT_TRUE(device(World::b).attach_dmb(world().group(World::a), next.token));
+}
+
+TEST_P(DmbConformance, MemoryOfOnePeerNeverGoesToAnother) {
+    SMCD_NEEDS_ATTACH();
+    const Pair pair = make_pair();
+    std::memset(pair.writer.memory.data(), 0xa5, pair.writer.memory.size());
+    ASSERT_TRUE(device(World::b).detach_dmb(pair.owner.token));
+    ASSERT_TRUE(device(World::a).unregister_dmb(pair.owner.token));
+
+    const auto other = world().register_for(World::a, World::stranger, kSmall);
+
+    ASSERT_TRUE(other);
+    EXPECT_TRUE(all_zero(other->memory));
 }
 
 TEST_P(DmbConformance, TokensAndIndicesAreDistinct) {

@@ -27,8 +27,11 @@ protected:
 };
 
 TEST_F(HostileMessageTest, GarbageInsteadOfAHelloEndsTheLink) {
-    std::vector<Bytes> garbage{
-        Bytes(1), Bytes(23), Bytes(25), Bytes(4096), Bytes(24, std::byte{0xff})};
+    std::vector<Bytes> garbage{Bytes(1),
+                               Bytes(sizeof(LinkMessage) - 1),
+                               Bytes(sizeof(LinkMessage) + 1),
+                               Bytes(4096),
+                               Bytes(sizeof(LinkMessage), std::byte{0xff})};
     LinkMessage hello = hello_message(LinkGroupId(1));
     hello.version = kLinkVersion + 1;
     garbage.push_back(bytes_of(hello));

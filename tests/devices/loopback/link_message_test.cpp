@@ -1,4 +1,5 @@
 // Link messages: what is accepted is exactly the table in link_message.hpp. Floor 4.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <vector>
@@ -20,10 +21,12 @@ Bytes bytes_of(const LinkMessage& message) {
 }
 
 std::vector<LinkMessage> one_of_each() {
-    return {hello_message(LinkGroupId(0xabcdef01)),
-            dmb_message(DmbToken(0x0123456789abcdef), SbaIndex(77), SizeClass(4)),
-            doorbell_message(5),
-            retire_message(DmbToken(0x0123456789abcdef))};
+    return {
+        hello_message(LinkGroupId(0xabcdef01)),
+        dmb_message(DmbToken(0x0123456789abcdef), SbaIndex(77), SizeClass(4)),
+        doorbell_message(5),
+        retire_message(DmbToken(0x0123456789abcdef)),
+        reuse_message(dmb_message(DmbToken(0x7777), SbaIndex(78), SizeClass(5)), DmbToken(0x6666))};
 }
 
 TEST(LinkMessageTest, WhatWeSendIsAccepted) {
@@ -57,24 +60,42 @@ TEST(LinkMessageTest, EveryOtherNumberOfDescriptorsIsRefused) {
     }
 }
 
-/// Bits in which a message may differ and stay valid: they carry values of which all, or more than
-/// one, are allowed.
-bool is_free(const LinkMessage& message, std::size_t bit) {
-    const std::size_t first_bit = offsetof(LinkMessage, first) * 8;
-    const std::size_t second_bit = offsetof(LinkMessage, second) * 8;
-    const std::size_t token_bit = offsetof(LinkMessage, token) * 8;
-    switch (message.kind) {
+struct Field {
+    std::size_t offset;
+    std::size_t bits;
+};
+
+/// Bits in which a message may differ and stay valid: all values of them are allowed, or all but 0.
+std::vector<Field> free_fields(MessageKind kind) {
+    const Field index{offsetof(LinkMessage, first), 16};
+    const Field size_class{offsetof(LinkMessage, second), 4};
+    const Field token{offsetof(LinkMessage, token), 64};
+    switch (kind) {
     case MessageKind::hello:
-        return bit >= first_bit && bit < second_bit;
+        return {
+            {offsetof(LinkMessage, first), 32}
+        };
     case MessageKind::dmb:
-        return (bit >= first_bit && bit < first_bit + 16) ||
-               (bit >= second_bit && bit < second_bit + 4) || bit >= token_bit;
+        return {index, size_class, token};
     case MessageKind::doorbell:
-        return bit >= first_bit && bit < first_bit + 6;
+        return {
+            {offsetof(LinkMessage, first), 6}
+        };
     case MessageKind::retire:
-        return bit >= token_bit;
+        return {token};
+    case MessageKind::reuse:
+        return {
+            index, size_class, token, {offsetof(LinkMessage, previous), 64}
+        };
     }
-    return false;
+    return {};
+}
+
+bool is_free(const LinkMessage& message, std::size_t bit) {
+    const std::vector<Field> fields = free_fields(message.kind);
+    return std::any_of(fields.begin(), fields.end(), [bit](const Field& field) {
+        return bit >= field.offset * 8 && bit < field.offset * 8 + field.bits;
+    });
 }
 
 TEST(LinkMessageTest, EverySingleBitFlipIsRefusedOrAnotherValue) {
