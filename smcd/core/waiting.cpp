@@ -1,5 +1,6 @@
 #include "smcd/core/waiting.hpp"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <cerrno>
@@ -19,13 +20,21 @@ bool is_frozen(const ConnBlock& block) noexcept {
     return (block.flags.load(std::memory_order_acquire) & kFlagFrozen) != 0;
 }
 
+/// The one place where a thread can be cancelled while it sleeps, as in libc's own calls. A frame of its own without
+/// anything to clean up: cancellation unwinds from an instruction that is no call.
+[[gnu::noinline]] int sleep_on(const std::atomic<std::uint32_t>& word,
+                               std::uint32_t expected,
+                               const timespec* limit) {
+    return raw::futex_wait(word, expected, limit);
+}
+
 /// The wait of both directions; `ready` looks at the cursors, `word` is the direction's futex word in our bells.
 template <typename Ready>
 WaitStatus wait_until(Channel& channel,
                       SpinPolicy& spin,
                       std::atomic<std::uint32_t>& word,
                       std::uint64_t deadline_ns,
-                      Ready&& ready) noexcept {
+                      Ready&& ready) {
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
     bells.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()) + 1, std::memory_order_relaxed);
@@ -62,7 +71,7 @@ WaitStatus wait_until(Channel& channel,
 
 WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
                       std::uint32_t expected,
-                      std::uint64_t deadline_ns) noexcept {
+                      std::uint64_t deadline_ns) {
     timespec timeout{};
     timespec* limit = nullptr;
     if (deadline_ns != kForever) {
@@ -75,8 +84,11 @@ WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
         limit = &timeout;
     }
     const int saved = errno;
-    const int rc = raw::futex_wait(word, expected, limit);
+    int type = PTHREAD_CANCEL_DEFERRED;
+    ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    const int rc = sleep_on(word, expected, limit);
     const int error = rc == 0 ? 0 : errno;
+    ::pthread_setcanceltype(type, nullptr);
     errno = saved;
     if (error == EINTR) {
         return WaitStatus::interrupted;
@@ -102,7 +114,7 @@ void wake_sleepers(dev::Bells& own_bells) noexcept {
 WaitStatus wait_for_data(Channel& channel,
                          SpinPolicy& spin,
                          std::uint32_t at_least,
-                         std::uint64_t deadline_ns) noexcept {
+                         std::uint64_t deadline_ns) {
     RxPath rx(channel);
     return wait_until(channel, spin, channel.own_bells->futex_in, deadline_ns, [&]() noexcept {
         return rx.readable() >= at_least || rx.ended() || is_frozen(*channel.block);
@@ -112,7 +124,7 @@ WaitStatus wait_for_data(Channel& channel,
 WaitStatus wait_for_space(Channel& channel,
                           SpinPolicy& spin,
                           std::uint32_t at_least,
-                          std::uint64_t deadline_ns) noexcept {
+                          std::uint64_t deadline_ns) {
     TxPath tx(channel);
     constexpr std::uint32_t kStop = kFlagReset | kFlagTcpHangup | kFlagShutWrite | kFlagFrozen;
     return wait_until(channel, spin, channel.own_bells->futex_out, deadline_ns, [&]() noexcept {

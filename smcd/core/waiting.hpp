@@ -27,21 +27,21 @@ inline constexpr std::uint64_t kForever = 0;
 WaitStatus wait_for_data(Channel& channel,
                          SpinPolicy& spin,
                          std::uint32_t at_least,
-                         std::uint64_t deadline_ns) noexcept;
+                         std::uint64_t deadline_ns);
 
 /// Waits until at least `at_least` bytes of send space are free, or sending fails at once.
 WaitStatus wait_for_space(Channel& channel,
                           SpinPolicy& spin,
                           std::uint32_t at_least,
-                          std::uint64_t deadline_ns) noexcept;
+                          std::uint64_t deadline_ns);
 
 /// Wakes every thread of this family that sleeps in one of the two functions above.
 void wake_sleepers(dev::Bells& own_bells) noexcept;
 
-/// FUTEX_WAIT on a shared word until it differs from `expected`; EINTR gives interrupted.
+/// FUTEX_WAIT on a shared word until it differs from `expected`; EINTR gives interrupted. A cancellation point.
 WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
                       std::uint32_t expected,
-                      std::uint64_t deadline_ns) noexcept;
+                      std::uint64_t deadline_ns);
 void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
 
 }  // namespace smcd

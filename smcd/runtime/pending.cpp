@@ -12,6 +12,20 @@ namespace {
 
 constexpr std::uint64_t kDriveSpinNs = 40'000;
 
+/// Counted while a thread sleeps; also when it is cancelled there.
+class Sleeper {
+public:
+    explicit Sleeper(LocalBells& bells) noexcept : bells_(bells) {
+        bells_.sleepers.fetch_add(1, std::memory_order_seq_cst);
+    }
+    ~Sleeper() { bells_.sleepers.fetch_sub(1, std::memory_order_relaxed); }
+    Sleeper(const Sleeper&) = delete;
+    Sleeper& operator=(const Sleeper&) = delete;
+
+private:
+    LocalBells& bells_;
+};
+
 }  // namespace
 
 bool pre_buffer_empty(const Socket& socket) noexcept {
@@ -82,14 +96,13 @@ WaitStatus wait_for_phase(Process& process,
     }
     process.progress().ensure_watched(socket);
     const std::uint32_t sequence = block.local.sequence.load(std::memory_order_acquire);
-    block.local.sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const Sleeper counted(block.local);
     // sync: local-bell. Our registration precedes this look; wake_local() changes the sequence before it counts sleepers.
     handshake_drive(process, socket);
     WaitStatus status = WaitStatus::ready;
     if (!changed()) {
         status = futex_wait(block.local.sequence, sequence, deadline_ns);
     }
-    block.local.sleepers.fetch_sub(1, std::memory_order_relaxed);
     return changed() ? WaitStatus::ready : status;
 }
 
