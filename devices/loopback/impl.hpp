@@ -1,7 +1,8 @@
 // LoopbackDevice::Impl: tables of the device. Floor 2, docs/shared-memory.md "links".
 //   dmbs.cpp     our DMBs and those of peers: register, unregister, attach, detach, move
+//   doors.cpp    doorbells: ours that peers know, and theirs
 //   spares.cpp   memory that is kept for the next DMB
-//   linking.cpp  links: connect, accept, doorbells, the end of a peer, fork
+//   linking.cpp  links: connect, accept, the end of a peer, fork
 //   inbound.cpp  what peers send
 //   loopback.cpp the public face, and the paths without a lock: signal, wake, harvest
 #pragma once
@@ -52,16 +53,18 @@ public:
 
     // linking.cpp. All take the lock.
     Result<LinkGroupId> link_group_id();
-    Result<void> export_doorbell(Link& link, unsigned door);
     bool has_link(LinkGroupId remote);
     void service();
-    /// Looks whether the peer has sent the doorbell meanwhile. Gives up at once when the lock is
-    /// taken.
-    RingResult fetch_doorbell(Link& link, unsigned door) noexcept;
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();
     Usage usage();
+
+    // doors.cpp. All take the lock.
+    Result<void> export_doorbell(Link& link, unsigned door);
+    /// Looks whether the peer has sent the doorbell meanwhile. Gives up at once when the lock is
+    /// taken.
+    RingResult fetch_doorbell(Link& link, unsigned door) noexcept;
 
     // Without the lock.
     void signal(const RemoteDmb& dmb, unsigned door) noexcept;
@@ -130,6 +133,11 @@ private:
     void mark_shared_with_relatives();
     void forget_spares(Link& link);
 
+    // doors.cpp
+    Result<void> send_doorbell(Link& link, unsigned door);
+    void tell_doorbells(Link& link);
+    void on_doorbell(Link& link, ReceivedMessage& received);
+
     // linking.cpp
     Result<LinkGroupId> ensure_rendezvous();
     Result<Link*> link_to(LinkGroupId remote);
@@ -150,7 +158,6 @@ private:
     [[nodiscard]] static bool is_somebody_elses(const Link& link, LinkGroupId claimed) noexcept;
     Result<void> on_hello(Link& link, ReceivedMessage& received);
     Result<void> on_dmb(Link& link, ReceivedMessage& received);
-    void on_doorbell(Link& link, ReceivedMessage& received);
     void on_retire(Link& link, DmbToken token);
     Result<void> on_reuse(Link& link, const LinkMessage& message);
 

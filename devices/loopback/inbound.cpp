@@ -5,7 +5,6 @@
 
 #include "devices/loopback/impl.hpp"
 #include "smcd/base/error.hpp"
-#include "smcd/base/high_fd.hpp"
 #include "smcd/base/log.hpp"
 #include "smcd/base/memfd.hpp"
 
@@ -93,6 +92,7 @@ Result<void> LoopbackDevice::Impl::on_hello(Link& link, ReceivedMessage& receive
     }
     link.to_self = peer == own_group_;
     link.greeted = true;
+    tell_doorbells(link);
     return {};
 }
 
@@ -119,21 +119,6 @@ Result<void> LoopbackDevice::Impl::on_dmb(Link& link, ReceivedMessage& received)
                          PeerDmb{*std::move(file), SbaIndex(message.first), size_class});
     peer_bytes_ += bytes;
     return {};
-}
-
-void LoopbackDevice::Impl::on_doorbell(Link& link, ReceivedMessage& received) {
-    const unsigned door = received.message.first;
-    const bool known = link.door_fds[door].load(std::memory_order_relaxed) >= 0;
-    if (!known && doorbell_fds_ >= options.max_doorbell_fds) {
-        return;
-    }
-    // Something else than an eventfd is not taken; signalling that doorbell is left to the last
-    // resort.
-    auto event_fd = lift_fd(std::move(received.descriptors[0]));
-    if (event_fd && is_doorbell(event_fd->get())) {
-        doorbell_fds_ += known ? 0 : 1;
-        link.install_doorbell(door, *std::move(event_fd));
-    }
 }
 
 void LoopbackDevice::Impl::on_retire(Link& link, DmbToken token) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <new>
 #include <utility>
 
@@ -143,6 +142,7 @@ LoopbackDevice::Impl::add_link(UniqueFd socket, LinkGroupId remote, PeerIdentity
     links_.emplace(added->serial, std::move(link));
     if (added->outgoing) {
         by_peer_.emplace(remote.value(), added);
+        tell_doorbells(*added);
     } else {
         ++silent_links_;
     }
@@ -290,44 +290,6 @@ void LoopbackDevice::Impl::on_event(std::uint64_t tag) {
     if (found != links_.end()) {
         drain(*found->second);
     }
-}
-
-Result<void> LoopbackDevice::Impl::export_doorbell(Link& link, unsigned door) {
-    const std::lock_guard guard(mutex_);
-    const std::uint32_t generation = doorbells.generation(door);
-    if (link.sent_generation[door].load(std::memory_order_relaxed) == generation) {
-        return {};
-    }
-    if (!link.connected()) {
-        return Error(std::errc::not_connected);
-    }
-    const int event_fd = doorbells.event_fd(door);
-    SMCD_TRY_VOID(send_message(link.socket.get(), doorbell_message(door), {&event_fd, 1}));
-    link.sent_generation[door].store(generation, std::memory_order_relaxed);
-    return {};
-}
-
-RingResult LoopbackDevice::Impl::fetch_doorbell(Link& link, unsigned door) noexcept {
-    if (link.to_self && (doorbells.mine() & (1ULL << door)) != 0) {
-        doorbells.ring_local(door);
-        return RingResult::rung;
-    }
-    try {
-        const std::unique_lock guard(mutex_, std::try_to_lock);
-        if (guard.owns_lock()) {
-            drain(link);
-        }
-    } catch (const std::bad_alloc&) {
-        return RingResult::unreachable;
-    }
-    return link.write_doorbell(door);
-}
-
-void LoopbackDevice::Impl::set_last_resort(LastResort wake_peer) {
-    const std::lock_guard guard(mutex_);
-    // Old ones are kept: a thread may be in one.
-    last_resorts_.push_back(std::make_unique<const LastResort>(std::move(wake_peer)));
-    last_resort.store(last_resorts_.back().get(), std::memory_order_release);
 }
 
 LoopbackDevice::Usage LoopbackDevice::Impl::usage() {

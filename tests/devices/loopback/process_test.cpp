@@ -162,7 +162,8 @@ TEST(LoopbackProcessTest, AKilledPeerLeavesNothing) {
         side.peer.memory[1] = std::byte{1}; // still ours to touch
         side.signal();
         EXPECT_FALSE(side.party.device->has_link(LinkGroupId(1)));
-        EXPECT_EQ(side.party.device->usage().links, 1U);
+        const std::size_t links = side.party.device->usage().links;
+        EXPECT_TRUE(links == 1 || links == 2) << links; // two when both connected at once
         EXPECT_TRUE(side.party.device->detach_dmb(side.peer.token));
         EXPECT_TRUE(side.party.device->unregister_dmb(side.own.token));
         const auto usage = side.party.device->usage();
