@@ -82,14 +82,16 @@ ssize_t get_option(
     if (rc != 0 || !error_wanted || !socket.accelerated() || *length < sizeof(int)) {
         return rc;
     }
-    if (int_of(value, *length) == 0) {
-        RxPath rx(socket.channel);
-        static_cast<void>(rx.readable());
-        static_cast<void>(rx.ended());
-        if ((socket.block->rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
-            mark_reset(*socket.block, reset_error(*socket.block));
-        }
-        const int pending = take_so_error(*socket.block);
+    RxPath rx(socket.channel);
+    static_cast<void>(rx.readable());
+    static_cast<void>(rx.ended());
+    ConnBlock& block = *socket.block;
+    if ((block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
+        mark_reset(block, reset_error(block));
+    }
+    // Once a reset is ours to report, what TCP itself remembers of it is old news.
+    if (const bool ours = (block.flags.load(std::memory_order_acquire) & kFlagReset) != 0; ours) {
+        const int pending = take_so_error(block);
         std::memcpy(value, &pending, sizeof(pending));
     }
     return rc;

@@ -141,8 +141,9 @@ ssize_t receive_smc(Process& process,
         return receive_nothing(process, socket, call);
     }
     for (;;) {
-        const IoResult step = done == 0 ? rx.receive(buffers, mode)
-                                        : rx.receive(RestOf(buffers, done).span(), mode);
+        const bool from_start = done == 0 || mode.peek;
+        const IoResult step =
+            rx.receive(from_start ? buffers : RestOf(buffers, done).span(), mode);
         if (step.status == IoStatus::error) {
             return done > 0 ? static_cast<ssize_t>(done) : fail(step.error);
         }

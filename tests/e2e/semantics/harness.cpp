@@ -67,15 +67,23 @@ void install_sigpipe_counter() {
     check(::sigaction(SIGPIPE, &action, nullptr), "sigaction");
 }
 
+constexpr int kSettleMs = 300;
+
 ssize_t fill(int fd) {
     const std::vector<char> chunk(65536, 'f');
     ssize_t total = 0;
+    bool settled = false;
     for (;;) {
         const ssize_t sent = ::send(fd, chunk.data(), chunk.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent == -1) {
+        if (sent != -1) {
+            total += sent;
+        } else if (settled) {
             return total;
+        } else {
+            // Full means that it stays full: buffers may still grow while a connection is young.
+            pollfd space{fd, POLLOUT, 0};
+            settled = ::poll(&space, 1, kSettleMs) == 0;
         }
-        total += sent;
     }
 }
 
