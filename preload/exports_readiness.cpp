@@ -1,7 +1,7 @@
 // Exported names of the readiness family: forwards only. Floor 4.
 #include "preload/exports.hpp"
-#include "smcd/base/high_fd.hpp"
 #include "preload/poll_wait.hpp"
+#include "smcd/base/high_fd.hpp"
 
 using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this file is nothing but a skin
 
@@ -11,9 +11,15 @@ constexpr timespec from_ms(int ms) noexcept {
     return {ms / 1000, static_cast<long>(ms % 1000) * 1'000'000};
 }
 
+/// Neither null nor in the first page, where nothing is ever mapped: for those the kernel answers EFAULT.
+bool may_be_memory(const void* pointer) noexcept {
+    constexpr std::uintptr_t kFirstPage = 4096;
+    return reinterpret_cast<std::uintptr_t>(pointer) >= kFirstPage;
+}
+
 Shim* poll_shim(pollfd* fds, nfds_t count) noexcept {
     Shim* self = shim();
-    if (self == nullptr || fds == nullptr || Shim::internal() || !poll_needs_us(*self, {fds, count})) {
+    if (self == nullptr || !may_be_memory(fds) || Shim::internal() || !poll_needs_us(*self, {fds, count})) {
         return nullptr;
     }
     return self;
@@ -21,9 +27,11 @@ Shim* poll_shim(pollfd* fds, nfds_t count) noexcept {
 
 Shim* epoll_shim(int epfd, const epoll_event* events, int count) noexcept {
     Shim* self = shim();
-    if (self == nullptr || events == nullptr || count <= 0 || Shim::internal() ||
-        self->table.set(epfd) == nullptr) {
+    if (self == nullptr || count <= 0 || Shim::internal() || self->table.set(epfd) == nullptr) {
         return nullptr;
+    }
+    if (!may_be_memory(events)) {
+        return self->table.set(epfd)->any_ready() ? self : nullptr;  // the kernel would wait before it complains
     }
     return self;
 }
@@ -49,6 +57,9 @@ int wait_on_set(Shim& self,
                 int count,
                 const timespec* timeout,
                 const sigset_t* mask) {
+    if (!may_be_memory(events)) {
+        return finish_int(-EFAULT);
+    }
     const int saved = errno;
     const ssize_t n =
         calls::epoll_wait(self, epfd, {events, static_cast<size_t>(count)}, timeout, mask);
@@ -142,7 +153,8 @@ SMCD_EXPORT int epoll_create1(int flags) noexcept {
 
 SMCD_EXPORT int epoll_ctl(int epfd, int operation, int fd, epoll_event* event) noexcept {
     Shim* self = shim();
-    if (self == nullptr || self->table.socket(fd) == nullptr || Shim::internal()) {
+    const bool bad_event = operation != EPOLL_CTL_DEL && !may_be_memory(event);
+    if (self == nullptr || bad_event || self->table.socket(fd) == nullptr || Shim::internal()) {
         return real_calls().epoll_ctl(epfd, operation, fd, event);
     }
     const int saved = errno;

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint64_t kSliceNs = 2 * kNsPerMs;
 constexpr PollMask kAlways = POLLERR | POLLHUP | POLLNVAL;
+constexpr int kOut = POLLOUT | POLLWRNORM | POLLWRBAND;
 
 /// The calling thread's doorbell for poll and select: taken at the first need, given back when the thread ends.
 class ThreadDoor {
@@ -124,10 +125,12 @@ void arm(Shim& shim, std::span<const pollfd> fds, unsigned door) noexcept {
         }
         Channel& channel = socket->channel;
         static_cast<void>(shim.process.loopback()->export_doorbell(channel.remote, door));
-        if ((entry.events & POLLIN) != 0) {
+        // The peer's end and reset ring both bells, so one of them is always armed, whatever was asked for.
+        const bool wants_out = (entry.events & kOut) != 0;
+        if (!wants_out || (entry.events & ~kOut) != 0) {
             channel.own_bells->doors_in.fetch_or(bit, std::memory_order_relaxed);
         }
-        if ((entry.events & POLLOUT) != 0) {
+        if (wants_out) {
             channel.own_bells->doors_out.fetch_or(bit, std::memory_order_relaxed);
         }
     }

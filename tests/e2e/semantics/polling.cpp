@@ -110,6 +110,25 @@ void poll_is_woken(Context& c) {
     }
 }
 
+// Whatever was asked for: the peer's end and its reset are told.
+void poll_without_in_is_woken(Context& c) {
+    const int fd = c.open();
+    pollfd ended{fd, POLLRDHUP, 0};
+    c.peer().post(Context::when_asleep() + "shutdown wr");
+    c.result("only RDHUP", ::poll(&ended, 1, 8000));
+    c.mask("events", ended.revents);
+    c.peer().reply();
+    for (const short events : {short{0}, short{POLLPRI}, short{POLLOUT}}) {
+        const int next = c.open();
+        fill(next);
+        pollfd reset{next, events, 0};
+        c.result("idle", ::poll(&reset, 1, 10));
+        c.peer().post(Context::when_asleep() + "reset");
+        c.result("reset", ::poll(&reset, 1, 8000));
+        c.peer().reply();
+    }
+}
+
 void poll_for_space_is_woken(Context& c) {
     const int fd = c.open();
     const ssize_t filled = fill(fd);
@@ -256,6 +275,7 @@ constexpr std::array kCases = {
     Case{"odd_entries",              odd_entries             },
     Case{"poll_times_out",           poll_times_out          },
     Case{"poll_is_woken",            poll_is_woken           },
+    Case{"poll_without_in_is_woken", poll_without_in_is_woken},
     Case{"poll_for_space_is_woken",  poll_for_space_is_woken },
     Case{"select_sets",              select_sets             },
     Case{"pselect_waits",            pselect_waits           },
