@@ -34,7 +34,9 @@ template <typename T, std::size_t N>
 struct FixedList {
     std::array<T, N> items{};
     std::size_t count = 0;
-    [[nodiscard]] std::span<const T> span() const noexcept { return {items.data(), count}; }
+    [[nodiscard]] std::span<const T> span() const& noexcept { return {items.data(), count}; }
+    /// Of a temporary it would dangle, at once and in the range of a for.
+    std::span<const T> span() const&& = delete;
     bool add(const T& item) noexcept {
         if (count == N) {
             return false;

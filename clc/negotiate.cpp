@@ -95,7 +95,8 @@ Reason match_devices(const LocalOffer& server,
         return Reason::no_ueid;
     }
     std::array<bool, kSlotsMax> used{};
-    for (const OfferedDevice& remote : devices_of(proposal).span()) {
+    const auto offered = devices_of(proposal);
+    for (const OfferedDevice& remote : offered.span()) {
         for (std::size_t i = 0; i < server.devices.count; ++i) {
             if (!used[i] && server.devices.items[i].chid == remote.chid) {
                 used[i] = true;
