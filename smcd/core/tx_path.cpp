@@ -33,7 +33,10 @@ public:
         while (n > 0) {
             const iovec& buffer = buffers_[index_];
             const std::size_t chunk = std::min(n, buffer.iov_len - offset_);
-            std::memcpy(target, static_cast<const std::byte*>(buffer.iov_base) + offset_, chunk);
+            if (chunk > 0) { // an empty buffer may have no address
+                const auto* source = static_cast<const std::byte*>(buffer.iov_base) + offset_;
+                std::memcpy(target, source, chunk);
+            }
             target += chunk;
             n -= chunk;
             offset_ += chunk;
