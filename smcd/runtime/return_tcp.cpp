@@ -12,12 +12,15 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/return_frame.hpp"
+#include "smcd/runtime/settle.hpp"
 
 namespace smcd {
 namespace {
 
 constexpr std::uint64_t kAnswerLimitNs = 60 * kNsPerSecond;
 constexpr std::uint64_t kDecideLimitNs = 5 * kNsPerMs;
+/// A CLC message that may still come is waited for this long; a peer that is alive has sent it by then.
+constexpr std::uint64_t kLateMessageLimitNs = 20 * kNsPerMs;
 constexpr int kLookAgainMs = 5;
 
 Cursor cursor_of(const std::atomic<std::uint64_t>& word) noexcept {
@@ -167,6 +170,12 @@ void finish(Process& process, Socket& socket) {
     process.set_phase(socket, Phase::tcp, reason);
 }
 
+/// Settling, all bytes are out, and the peer's last CLC message does not come.
+void stop_swallowing(Socket& socket) {
+    const DirectionGuard guard(socket.block->handshake_lock);
+    socket.block->flags.fetch_and(~kFlagSwallow, std::memory_order_acq_rel);
+}
+
 /// The initiator's side of `begin`, from an application thread.
 bool begin_here(Process& process, Socket& socket, Reason reason) {
     const DirectionGuard guard(socket.block->handshake_lock);
@@ -201,6 +210,7 @@ bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
     const int saved = errno;
     const std::uint64_t end = monotonic_ns() + kAnswerLimitNs;
     handshake_resolve(process, socket, kDecideLimitNs);
+    settle_await_clc(process, socket, monotonic_ns() + kLateMessageLimitNs);
     for (;;) {
         const Phase phase = socket.phase();
         if (!Socket::is_ours(phase)) {
@@ -214,6 +224,9 @@ bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
             }
             errno = saved;
             return false;
+        }
+        if (may_send_to_tcp(socket)) {
+            stop_swallowing(socket);
         }
         handshake_drive(process, socket);
         if (Socket::is_ours(socket.phase())) {
