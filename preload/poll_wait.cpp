@@ -19,6 +19,7 @@ namespace {
 constexpr std::uint64_t kSliceNs = 2 * kNsPerMs;
 constexpr PollMask kAlways = POLLERR | POLLHUP | POLLNVAL;
 constexpr int kOut = POLLOUT | POLLWRNORM | POLLWRBAND;
+constexpr int kSetReady = POLLIN | POLLRDNORM;
 
 /// The calling thread's doorbell for poll and select: taken at the first need, given back when the thread ends.
 class ThreadDoor {
@@ -89,6 +90,17 @@ public:
     [[nodiscard]] std::span<pollfd> all() const noexcept { return all_; }
     [[nodiscard]] pollfd& doorbell() const noexcept { return all_.back(); }
     [[nodiscard]] bool any() const noexcept { return any_; }
+    /// Whether a socket has become, or ceased to be, ours since the array was made. To be asked after arming: a change of
+    /// phase before that rang nobody.
+    [[nodiscard]] bool outdated(const Shim& shim, std::span<const pollfd> fds) const noexcept {
+        for (std::size_t i = 0; i < fds.size(); ++i) {
+            const bool masked = all_[i].fd != fds[i].fd;
+            if (masked != (shim.table.active(fds[i].fd) != nullptr)) {
+                return true;
+            }
+        }
+        return false;
+    }
 
 private:
     std::array<pollfd, 65> inline_;
@@ -97,14 +109,17 @@ private:
     bool any_ = false;
 };
 
-/// Fills revents of our sockets; returns how many are ready.
-int look(const Shim& shim, std::span<pollfd> fds) noexcept {
+/// Fills revents of our sockets and of epoll sets with entries of ours; returns how many are ready.
+int look(const Shim& shim, std::span<pollfd> fds) {
     int ready = 0;
     for (pollfd& entry : fds) {
         if (Socket* socket = shim.table.active(entry.fd); socket != nullptr) {
             const PollMask mask = stream_poll(*socket);
             entry.revents =
                 static_cast<short>(mask & (static_cast<PollMask>(entry.events) | kAlways));
+            ready += entry.revents != 0 ? 1 : 0;
+        } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
+            entry.revents = set->any_ready() ? static_cast<short>(entry.events & kSetReady) : short{0};
             ready += entry.revents != 0 ? 1 : 0;
         }
     }
@@ -136,17 +151,24 @@ void arm(Shim& shim, std::span<const pollfd> fds, unsigned door) noexcept {
     }
 }
 
-/// Adds the kernel's results to the caller's array; returns how many of its descriptors are ready.
-int merge(const KernelArray& kernel, std::span<pollfd> fds) noexcept {
+/// Adds the kernel's results to the caller's array; returns how many descriptors are ready in all.
+int merge(const Shim& shim, const KernelArray& kernel, std::span<pollfd> fds) {
     int ready = 0;
     for (std::size_t i = 0; i < fds.size(); ++i) {
         const pollfd& entry = kernel.all()[i];
-        if (entry.fd >= 0) {
+        EpollSet* set = entry.fd < 0 ? nullptr : shim.table.set(entry.fd);
+        if (set != nullptr) {
+            // What the kernel sees may be a doorbell of ours.
+            if (fds[i].revents == 0 && entry.revents != 0 &&
+                ((entry.revents & ~kSetReady) != 0 || set->kernel_ready(shim.real))) {
+                fds[i].revents = entry.revents;
+            }
+        } else if (entry.fd >= 0) {
             fds[i].revents = entry.revents;
-            ready += entry.revents != 0 ? 1 : 0;
         } else if (fds[i].fd < 0) {
             fds[i].revents = 0;
         }
+        ready += fds[i].revents != 0 ? 1 : 0;
     }
     return ready;
 }
@@ -156,6 +178,8 @@ void drive(Shim& shim, std::span<const pollfd> fds) {
         Socket* socket = shim.table.active(entry.fd);
         if (socket != nullptr && socket->phase() != Phase::smc) {
             handshake_drive(shim.process, *socket);
+        } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
+            shim.epoll.step(*set);
         }
     }
 }
@@ -181,11 +205,89 @@ SpinPolicy& thread_spin() noexcept {
     return policy;
 }
 
+/// Which kinds of ours are in the array.
+class Watched {
+public:
+    Watched(const Shim& shim, std::span<const pollfd> fds) {
+        for (const pollfd& entry : fds) {
+            if (shim.table.active(entry.fd) != nullptr) {
+                sockets_ = true;
+            } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
+                sets_.push_back(set);
+                connections_ = connections_ || set->has_connections();
+            }
+        }
+    }
+    [[nodiscard]] bool sockets() const noexcept { return sockets_; }
+    /// Of any kind: sockets, or entries of sets.
+    [[nodiscard]] bool connections() const noexcept { return sockets_ || connections_; }
+    [[nodiscard]] const std::vector<EpollSet*>& sets() const noexcept { return sets_; }
+
+private:
+    bool sockets_ = false;
+    bool connections_ = false;
+    std::vector<EpollSet*> sets_;
+};
+
+struct Limit {
+    std::uint64_t deadline_ns;
+    const sigset_t* mask;
+};
+
+/// Arms everything, looks once more, sleeps. What ppoll() returned, or 0; the caller looks again.
+int sleep_once(Shim& shim,
+               KernelArray& kernel,
+               std::span<pollfd> fds,
+               const Watched& watched,
+               const Limit& limit) {
+    dev::DoorbellTable* doorbells = shim.process.doorbells();
+    EpollSleep sleep(shim.real, shim.process);
+    bool complete = true;
+    for (EpollSet* set : watched.sets()) {
+        complete = sleep.begin(*set, false) && complete;
+    }
+    int door = -1;
+    if (watched.sockets()) {
+        door = ThreadDoor::get(shim.process);
+        doorbells = shim.process.doorbells();
+        complete = complete && door >= 0;
+    }
+    if (door >= 0) {
+        kernel.doorbell().fd = doorbells->event_fd(static_cast<unsigned>(door));
+        arm(shim, fds, static_cast<unsigned>(door));
+        doorbells->begin_sleep(static_cast<unsigned>(door));
+    }
+    std::uint64_t until = limit.deadline_ns;
+    if (!complete) {
+        const std::uint64_t slice = monotonic_ns() + kSliceNs;
+        until = until == kForever ? slice : std::min(until, slice);
+    }
+    int n = 0;
+    int saved = errno;
+    if (look(shim, fds) == 0) {
+        n = sleep_until(shim, kernel, until, limit.mask);
+        saved = errno;
+    }
+    if (door >= 0) {
+        doorbells->end_sleep(static_cast<unsigned>(door));
+        if ((kernel.doorbell().revents & POLLIN) != 0) {
+            std::uint64_t count = 0;
+            static_cast<void>(raw::read(kernel.doorbell().fd, &count, sizeof(count)));
+        }
+    }
+    errno = saved;
+    return n;
+}
+
 }  // namespace
+
+bool poll_needs_us(const Shim& shim, int fd) noexcept {
+    return shim.table.active(fd) != nullptr || shim.table.set(fd) != nullptr;
+}
 
 bool poll_needs_us(const Shim& shim, std::span<const pollfd> fds) noexcept {
     return std::any_of(fds.begin(), fds.end(), [&](const pollfd& entry) {
-        return shim.table.active(entry.fd) != nullptr;
+        return poll_needs_us(shim, entry.fd);
     });
 }
 
@@ -197,7 +299,7 @@ int poll_wait(Shim& shim,
     bool expired = poll_only;
     for (;;) {
         // Made anew each round: a socket may have become, or ceased to be, ours.
-        const KernelArray kernel(shim, fds);
+        KernelArray kernel(shim, fds);
         drive(shim, fds);
         int ready = look(shim, fds);
         if (ready > 0 || expired || kernel.any()) {
@@ -207,37 +309,21 @@ int poll_wait(Shim& shim,
                     return -1;
                 }
             }
-            ready += merge(kernel, fds);
+            ready = merge(shim, kernel, fds);
             if (ready > 0 || expired) {
                 return ready;
             }
         }
-        const auto any = [&] { return look(shim, fds) > 0; };
+        const Watched watched(shim, fds);
+        const auto any = [&] { return look(shim, fds) > 0 || kernel.outdated(shim, fds); };
         const std::uint64_t began = monotonic_ns();
-        if (thread_spin().spin(0, any) == SpinPolicy::Outcome::hit) {
+        if (watched.connections() && thread_spin().spin(0, any) == SpinPolicy::Outcome::hit) {
             continue;
         }
-        const int door = ThreadDoor::get(shim.process);
-        std::uint64_t until = deadline_ns;
-        if (door >= 0) {
-            kernel.doorbell().fd = shim.process.doorbells()->event_fd(static_cast<unsigned>(door));
-            arm(shim, fds, static_cast<unsigned>(door));
-            shim.process.doorbells()->begin_sleep(static_cast<unsigned>(door));
-        } else {
-            until = deadline_ns == kForever ? began + kSliceNs : std::min(deadline_ns, began + kSliceNs);
-        }
-        int n = 0;
-        int saved = 0;
-        if (door < 0 || !any()) {
-            n = sleep_until(shim, kernel, until, mask);
-            saved = errno;
-        }
-        if (door >= 0) {
-            shim.process.doorbells()->end_sleep(static_cast<unsigned>(door));
-            if ((kernel.doorbell().revents & POLLIN) != 0) {
-                std::uint64_t count = 0;
-                static_cast<void>(raw::read(kernel.doorbell().fd, &count, sizeof(count)));
-            }
+        const int n = sleep_once(shim, kernel, fds, watched, {deadline_ns, mask});
+        const int saved = errno;
+        for (EpollSet* set : watched.sets()) {
+            set->pass_on(shim.process);
         }
         thread_spin().on_slept(monotonic_ns() - began);
         if (n < 0) {
