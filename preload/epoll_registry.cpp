@@ -1,22 +1,35 @@
 // EpollRegistry: finds the sets of a socket, and the wait itself. Floor 4.
+#include "preload/epoll_registry.hpp"
+
+#include <poll.h>
+
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
-#include "preload/epoll_set.hpp"
 #include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
 
 namespace smcd::preload {
 namespace {
 
 /// A busy set looks at its ordinary descriptors at least this often.
-constexpr std::uint64_t kKernelPollEveryNs = 20'000;
+constexpr std::uint64_t kKernelPollEveryNs = 10'000;
 /// Without a doorbell the wait looks at the rings this often.
 constexpr std::uint64_t kSliceNs = 2 * kNsPerMs;
 
+bool is_over(std::uint64_t deadline_ns) noexcept {
+    return deadline_ns != kForever && monotonic_ns() >= deadline_ns;
+}
+
+timespec rest_until(std::uint64_t deadline_ns) noexcept {
+    const std::uint64_t now = monotonic_ns();
+    const std::uint64_t rest = now >= deadline_ns ? 0 : deadline_ns - now;
+    return {static_cast<time_t>(rest / kNsPerSecond), static_cast<long>(rest % kNsPerSecond)};
+}
+
 int remaining_ms(std::uint64_t deadline_ns) noexcept {
-    if (deadline_ns == kForever) {
-        return -1;
-    }
     const std::uint64_t now = monotonic_ns();
     if (now >= deadline_ns) {
         return 0;
@@ -25,37 +38,79 @@ int remaining_ms(std::uint64_t deadline_ns) noexcept {
     return static_cast<int>(std::min<std::uint64_t>(ms, 1'000'000'000));
 }
 
+int kernel_poll(const RealCalls& real,
+                const EpollSet& set,
+                std::span<epoll_event> events,
+                const sigset_t* mask) noexcept {
+    return real.epoll_pwait(set.epfd(), events.data(), static_cast<int>(events.size()), 0, mask);
+}
+
 /// The kernel's wait with a timeout in nanoseconds.
 int kernel_wait(const RealCalls& real,
-                int epfd,
+                const EpollSet& set,
                 std::span<epoll_event> events,
                 std::uint64_t deadline_ns,
-                bool poll_only,
                 const sigset_t* mask) noexcept {
     const int size = static_cast<int>(events.size());
-    if (poll_only || deadline_ns == kForever) {
-        return real.epoll_pwait(epfd, events.data(), size, poll_only ? 0 : -1, mask);
+    if (deadline_ns == kForever) {
+        return real.epoll_pwait(set.epfd(), events.data(), size, -1, mask);
     }
-    const std::uint64_t now = monotonic_ns();
-    const std::uint64_t rest = now >= deadline_ns ? 0 : deadline_ns - now;
     if (real.epoll_pwait2 != nullptr) {
-        const timespec limit{static_cast<time_t>(rest / kNsPerSecond),
-                             static_cast<long>(rest % kNsPerSecond)};
-        const int n = real.epoll_pwait2(epfd, events.data(), size, &limit, mask);
+        const timespec limit = rest_until(deadline_ns);
+        const int n = real.epoll_pwait2(set.epfd(), events.data(), size, &limit, mask);
         if (n >= 0 || errno != ENOSYS) {
             return n;
         }
     }
-    return real.epoll_pwait(epfd, events.data(), size, remaining_ms(deadline_ns), mask);
+    return real.epoll_pwait(set.epfd(), events.data(), size, remaining_ms(deadline_ns), mask);
 }
 
-}  // namespace
+/// The same for a set that a relative has too, with the doorbell beside it.
+int kernel_wait_beside(const RealCalls& real,
+                       const EpollSet& set,
+                       int door_fd,
+                       std::span<epoll_event> events,
+                       std::uint64_t deadline_ns,
+                       const sigset_t* mask) noexcept {
+    std::array<pollfd, 2> both = {
+        pollfd{set.epfd(), POLLIN, 0},
+        pollfd{door_fd,    POLLIN, 0}
+    };
+    const timespec limit = deadline_ns == kForever ? timespec{} : rest_until(deadline_ns);
+    const int n =
+        real.ppoll(both.data(), both.size(), deadline_ns == kForever ? nullptr : &limit, mask);
+    if (n <= 0) {
+        return n;
+    }
+    if ((both[1].revents & POLLIN) != 0) {
+        std::uint64_t count = 0;
+        static_cast<void>(raw::read(door_fd, &count, sizeof(count)));
+    }
+    return (both[0].revents & POLLIN) != 0 ? kernel_poll(real, set, events, nullptr) : 0;
+}
+
+} // namespace
+
+EpollSleep::~EpollSleep() {
+    for (const EpollSet::Joined& joined : joined_) {
+        joined.set->end_sleep(real_, process_, joined.by_kernel);
+    }
+}
+
+bool EpollSleep::begin(EpollSet& set, bool own_door) {
+    // Before the set's lock is taken: fork() holds the locks that this takes and waits for that
+    // one.
+    if (process_.doorbells() == nullptr && set.has_connections() && !process_.ready_for_smc()) {
+        return false;
+    }
+    return set.begin_sleep(real_, process_, own_door, joined_);
+}
 
 EpollSet* EpollRegistry::acquire(int epfd) {
     const std::lock_guard guard(mutex_);
     EpollSet* set = nullptr;
     if (free_.empty()) {
-        set = new EpollSet();  // type-stable: never freed
+        set = new EpollSet(); // type-stable: never freed
         sets_.push_back(set);
     } else {
         set = free_.back();
@@ -67,22 +122,34 @@ EpollSet* EpollRegistry::acquire(int epfd) {
 
 void EpollRegistry::release(EpollSet& set) {
     const std::lock_guard guard(mutex_);
-    set.close();
+    for (EpollSet* outer : sets_) {
+        if (outer->has_entries()) {
+            outer->drop_nested(set);
+        }
+    }
+    set.close(real_, process_);
     free_.push_back(&set);
 }
 
 int EpollRegistry::control(
     EpollSet& set, int operation, int fd, Socket& socket, const epoll_event* event) {
-    const int rc = set.control(real_, operation, fd, socket, event);
-    if (rc == 0 && operation != EPOLL_CTL_DEL) {
-        set.ring(process_);
+    if (process_.doorbells() == nullptr && Socket::is_ours(socket.phase())) {
+        static_cast<void>(process_.ready_for_smc());
     }
-    return rc;
+    return set.control(real_, process_, operation, fd, socket, event);
+}
+
+int EpollRegistry::control_nested(
+    EpollSet& set, int operation, int fd, EpollSet& inner, const epoll_event* event) {
+    return set.control_nested(real_, process_, operation, fd, inner, event);
 }
 
 void EpollRegistry::on_phase(Socket& socket) {
     if (retag_ != nullptr) {
         retag_(socket);
+    }
+    if (process_.doorbells() == nullptr && Socket::is_ours(socket.phase())) {
+        static_cast<void>(process_.ready_for_smc()); // a set may have to ring
     }
     const std::lock_guard guard(mutex_);
     for (EpollSet* set : sets_) {
@@ -101,23 +168,130 @@ void EpollRegistry::on_recycled(Socket& socket) {
     }
 }
 
+void EpollRegistry::before_fork() {
+    mutex_.lock();
+    for (EpollSet* set : sets_) {
+        set->before_fork(real_);
+    }
+}
+
 void EpollRegistry::after_fork(bool in_child) {
-    if (in_child) {
-        for (EpollSet* set : sets_) {
-            set->forget_doorbell_after_fork();
+    for (EpollSet* set : sets_) {
+        if (in_child) {
+            set->after_fork_in_child();
+        } else {
+            set->after_fork_in_parent();
         }
     }
     mutex_.unlock();
 }
 
-/// No entries of ours: the kernel's answer is the answer, unless a doorbell says that entries have come.
-int EpollRegistry::wait_kernel(EpollSet& set,
-                               std::span<epoll_event> events,
-                               std::uint64_t deadline_ns,
-                               bool poll_only,
-                               const sigset_t* mask) {
-    const int n = kernel_wait(real_, set.epfd(), events, deadline_ns, poll_only, mask);
-    return n <= 0 ? n : set.filter_doorbell(events, n);
+void EpollRegistry::step(EpollSet& set) {
+    std::vector<Socket*> sockets;
+    set.unsettled(sockets);
+    for (Socket* socket : sockets) {
+        if (Socket::is_ours(socket->phase())) {
+            handshake_drive(process_, *socket);
+        } else {
+            on_phase(*socket); // a relative did it, and could tell only its own sets
+        }
+    }
+}
+
+/// No entries of ours: the kernel's answer is the answer, unless a doorbell says that entries have
+/// come.
+int EpollRegistry::wait_kernel(EpollSet& set, const Request& request) {
+    set.kernel_waiters.fetch_add(1, std::memory_order_seq_cst);
+    int n = 0;
+    if (request.poll_only) {
+        n = kernel_poll(real_, set, request.events, request.mask);
+    } else if (!set.has_served()) { // sync: set-served
+        n = kernel_wait(real_, set, request.events, request.deadline_ns, request.mask);
+    }
+    set.kernel_waiters.fetch_sub(1, std::memory_order_seq_cst);
+    return n <= 0 ? n : set.settle(real_, request.events, 0, n);
+}
+
+/// Everything that is ready now: our entries first, then the kernel's; when ours filled the last
+/// array, the kernel's have half of this one.
+int EpollRegistry::look(EpollSet& set, const Request& request) {
+    const std::span<epoll_event> events = request.events;
+    const bool kernel_turn = set.kernel_turn.load(std::memory_order_relaxed);
+    int n = set.collect(kernel_turn ? events.first(events.size() / 2) : events);
+    const std::uint64_t now = monotonic_ns();
+    const bool stale =
+        now - set.kernel_polled_ns.load(std::memory_order_relaxed) > kKernelPollEveryNs;
+    const auto rest = events.subspan(static_cast<std::size_t>(n));
+    set.kernel_turn.store(rest.empty(), std::memory_order_relaxed);
+    int total = n;
+    if ((n == 0 || stale || kernel_turn) && !rest.empty()) {
+        set.kernel_polled_ns.store(now, std::memory_order_relaxed);
+        const int k = kernel_poll(real_, set, rest, request.mask);
+        if (k < 0 && n == 0) {
+            return k;
+        }
+        total += std::max(k, 0);
+    }
+    total = set.settle(real_, events, n, total);
+    if (total == 0 && kernel_turn) {
+        n = set.collect(events);
+        total = set.settle(real_, events, n, n);
+    }
+    return total;
+}
+
+/// Sleeps until something may have happened. The kernel's events, 0, or -1.
+int EpollRegistry::sleep(EpollSet& set, const Request& request) {
+    const std::uint64_t slept_at = monotonic_ns();
+    int k = 0;
+    int saved = errno;
+    {
+        EpollSleep sleep(real_, process_);
+        const bool complete = sleep.begin(set, true);
+        if (set.any_ready()) {
+            return 0;
+        }
+        std::uint64_t until = request.deadline_ns;
+        if (!complete) {
+            until = until == kForever ? slept_at + kSliceNs : std::min(until, slept_at + kSliceNs);
+        }
+        const int door_fd = set.door_fd();
+        k = door_fd < 0
+                ? kernel_wait(real_, set, request.events, until, request.mask)
+                : kernel_wait_beside(real_, set, door_fd, request.events, until, request.mask);
+        saved = errno;
+    }
+    set.spin.on_slept(monotonic_ns() - slept_at);
+    errno = saved;
+    return k <= 0 ? k : set.settle(real_, request.events, 0, k);
+}
+
+int EpollRegistry::wait_all(EpollSet& set, const Request& request) {
+    bool first = true;
+    for (;;) {
+        const bool last = request.poll_only || (!first && is_over(request.deadline_ns));
+        first = false;
+        Request now = request;
+        now.poll_only = last;
+        if (!set.has_served()) {
+            const int n = wait_kernel(set, now);
+            if (n != 0 || last) {
+                return n;
+            }
+            continue;
+        }
+        step(set);
+        if (const int n = look(set, now); n != 0 || last) {
+            return n;
+        }
+        if (set.has_connections() &&
+            set.spin.spin(0, [&set] { return set.any_ready(); }) == SpinPolicy::Outcome::hit) {
+            continue;
+        }
+        if (const int n = sleep(set, now); n != 0) {
+            return n;
+        }
+    }
 }
 
 int EpollRegistry::wait(EpollSet& set,
@@ -125,63 +299,11 @@ int EpollRegistry::wait(EpollSet& set,
                         std::uint64_t deadline_ns,
                         bool poll_only,
                         const sigset_t* mask) {
-    bool first = true;
-    for (;;) {
-        const bool expired = !first && deadline_ns != kForever && monotonic_ns() >= deadline_ns;
-        first = false;
-        if (!set.has_entries()) {
-            const int n = wait_kernel(set, events, deadline_ns, poll_only || expired, mask);
-            if (n != 0 || poll_only || expired || (!set.has_entries() && deadline_ns != kForever &&
-                                                   monotonic_ns() >= deadline_ns)) {
-                return n;
-            }
-            continue;
-        }
-        set.drive(process_);
-        int n = set.collect(events);
-        const std::uint64_t now = monotonic_ns();
-        if (n == 0 || now - set.kernel_polled_ns.load(std::memory_order_relaxed) > kKernelPollEveryNs) {
-            set.kernel_polled_ns.store(now, std::memory_order_relaxed);
-            const auto rest = events.subspan(static_cast<std::size_t>(n));
-            if (!rest.empty()) {
-                const int k = kernel_wait(real_, set.epfd(), rest, kForever, true, mask);
-                if (k < 0 && n == 0) {
-                    return k;
-                }
-                n += k > 0 ? set.filter_doorbell(rest, k) : 0;
-            }
-        }
-        if (n > 0 || poll_only || expired) {
-            return n;
-        }
-        if (set.spin.spin(0, [&set] { return set.any_ready(); }) == SpinPolicy::Outcome::hit) {
-            continue;
-        }
-        const std::uint64_t slept_at = monotonic_ns();
-        const bool armed = set.begin_sleep(real_, process_);
-        if (armed && set.any_ready()) {
-            set.end_sleep(process_);
-            continue;
-        }
-        std::uint64_t until = deadline_ns;
-        if (!armed) {
-            until = slept_at + kSliceNs;
-            until = deadline_ns == kForever ? until : std::min(until, deadline_ns);
-        }
-        const int k = kernel_wait(real_, set.epfd(), events, until, false, mask);
-        const int saved = errno;
-        if (armed) {
-            set.end_sleep(process_);
-        }
-        set.spin.on_slept(monotonic_ns() - slept_at);
-        if (k < 0) {
-            errno = saved;
-            return k;
-        }
-        if (const int kept = k > 0 ? set.filter_doorbell(events, k) : 0; kept > 0) {
-            return kept;
-        }
-    }
+    const int n = wait_all(set, {events, deadline_ns, poll_only, mask});
+    const int saved = errno;
+    set.pass_on(process_);
+    errno = saved;
+    return n;
 }
 
-}  // namespace smcd::preload
+} // namespace smcd::preload

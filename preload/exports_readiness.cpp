@@ -154,7 +154,7 @@ SMCD_EXPORT int epoll_create1(int flags) noexcept {
 SMCD_EXPORT int epoll_ctl(int epfd, int operation, int fd, epoll_event* event) noexcept {
     Shim* self = shim();
     const bool bad_event = operation != EPOLL_CTL_DEL && !may_be_memory(event);
-    if (self == nullptr || bad_event || self->table.socket(fd) == nullptr || Shim::internal()) {
+    if (self == nullptr || bad_event || !self->table.known(fd) || Shim::internal()) {
         return real_calls().epoll_ctl(epfd, operation, fd, event);
     }
     const int saved = errno;

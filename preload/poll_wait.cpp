@@ -264,7 +264,7 @@ int sleep_once(Shim& shim,
     }
     int n = 0;
     int saved = errno;
-    if (look(shim, fds) == 0) {
+    if (look(shim, fds) == 0 && !kernel.outdated(shim, fds)) {
         n = sleep_until(shim, kernel, until, limit.mask);
         saved = errno;
     }

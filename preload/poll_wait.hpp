@@ -11,7 +11,9 @@ namespace smcd::preload {
 
 class Shim;
 
-/// Whether any of the descriptors needs us.
+/// Whether the descriptor needs us: a connection that we serve, or an epoll set, which may have entries of ours.
+[[nodiscard]] bool poll_needs_us(const Shim& shim, int fd) noexcept;
+/// Whether any of the descriptors does.
 [[nodiscard]] bool poll_needs_us(const Shim& shim, std::span<const pollfd> fds) noexcept;
 
 /// ppoll() semantics: fills revents, returns the number of ready descriptors, 0 at the deadline, -1 with errno.

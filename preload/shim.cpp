@@ -92,10 +92,23 @@ void Shim::retag(const Socket& socket, bool active) noexcept {
     }
 }
 
+void Shim::forget_set(int fd, EpollSet& set) {
+    table.clear(fd);
+    // sync: set-references. The last one sees what the others did to the set.
+    if (set.references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        epoll.release(set);
+        return;
+    }
+    for (int other = 0; set.epfd() == fd && other < table.end(); ++other) {
+        if (table.set(other) == &set) {
+            set.rename(other);
+        }
+    }
+}
+
 void Shim::forget(int fd) {
     if (EpollSet* set = table.set(fd); set != nullptr) {
-        table.clear(fd);
-        epoll.release(*set);
+        forget_set(fd, *set);
         return;
     }
     Socket* socket = table.socket(fd);

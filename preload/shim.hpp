@@ -4,7 +4,7 @@
 #include <atomic>
 #include <memory>
 
-#include "preload/epoll_set.hpp"
+#include "preload/epoll_registry.hpp"
 #include "preload/fd_table.hpp"
 #include "preload/real_calls.hpp"
 #include "smcd/runtime/process.hpp"
@@ -38,6 +38,8 @@ public:
     void after_fork_in_child() noexcept;
 
 private:
+    void forget_set(int fd, EpollSet& set);
+
     std::atomic<int> pid_;
 };
 

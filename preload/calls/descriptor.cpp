@@ -33,7 +33,10 @@ void on_dup(Shim& shim, int fd, int copy) {
         shim.forget(copy);
     }
     if (EpollSet* set = shim.table.set(fd); set != nullptr) {
-        return;  // the copy is an ordinary kernel set; its doorbell entry wakes it all the same
+        if (shim.table.put_set(copy, set)) {
+            set->references.fetch_add(1, std::memory_order_relaxed);
+        }
+        return;
     }
     Socket* socket = shim.table.socket(fd);
     if (socket == nullptr) {

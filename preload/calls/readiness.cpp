@@ -89,8 +89,7 @@ bool select_needs_us(
     const Shim& shim, int count, const fd_set* in, const fd_set* out, const fd_set* except) noexcept {
     const int end = count < shim.table.end() ? count : shim.table.end();
     for (int fd = 0; fd < end; ++fd) {
-        if (shim.table.active(fd) != nullptr &&
-            (is_set(fd, in) || is_set(fd, out) || is_set(fd, except))) {
+        if (poll_needs_us(shim, fd) && (is_set(fd, in) || is_set(fd, out) || is_set(fd, except))) {
             return true;
         }
     }
@@ -119,10 +118,13 @@ ssize_t select(Shim& shim,
 
 ssize_t epoll_ctl(Shim& shim, int epfd, int operation, int fd, epoll_event* event) {
     Socket* socket = shim.table.socket(fd);
+    EpollSet* set = shim.table.set(epfd);
+    if (EpollSet* inner = shim.table.set(fd); inner != nullptr && set != nullptr && !Shim::internal()) {
+        return shim.epoll.control_nested(*set, operation, fd, *inner, event);
+    }
     if (socket == nullptr || Shim::internal()) {
         return value_of(shim.real.epoll_ctl(epfd, operation, fd, event));
     }
-    EpollSet* set = shim.table.set(epfd);
     if (set == nullptr) {
         // A set that we did not see being made (inherited, or received): ordinary until it meets a socket of ours.
         if (shim.table.active(fd) == nullptr) {

@@ -125,6 +125,7 @@ std::span<const Case> connecting_cases();
 std::span<const Case> polling_cases();
 std::span<const Case> epoll_cases();
 std::span<const Case> epoll_set_cases();
+std::span<const Case> epoll_sharing_cases();
 std::span<const Case> interrupt_cases();
 
 } // namespace smcd::e2e

@@ -29,6 +29,7 @@ std::vector<Case> all_cases() {
                             polling_cases(),
                             epoll_cases(),
                             epoll_set_cases(),
+                            epoll_sharing_cases(),
                             interrupt_cases()}) {
         cases.insert(cases.end(), part.begin(), part.end());
     }

@@ -1,0 +1,214 @@
+// EpollSet: what is ready, as level, edge and one-shot want it told. Floor 4.
+#include <poll.h>
+
+#include <algorithm>
+
+#include "preload/epoll_set.hpp"
+#include "preload/epoll_tags.hpp"
+#include "smcd/runtime/stream.hpp"
+
+namespace smcd::preload {
+namespace {
+
+constexpr std::uint32_t kAlways = EPOLLERR | EPOLLHUP;
+constexpr std::uint32_t kModes = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE;
+/// What the kernel says of a set with something to report.
+constexpr std::uint32_t kSetReady = EPOLLIN | EPOLLRDNORM;
+
+std::uint64_t arrival_of(Socket& socket) noexcept {
+    return socket.phase() == Phase::smc ? RxPath(socket.channel).arrival_mark()
+                                        : socket.tcp_events.load(std::memory_order_acquire);
+}
+
+/// Folds a number into a mark (FNV).
+std::uint64_t mix(std::uint64_t mark, std::uint64_t value) noexcept {
+    constexpr std::uint64_t kPrime = 0x100'0000'01B3ULL;
+    return (mark ^ value) * kPrime;
+}
+
+} // namespace
+
+/// What the entry would report now; updates what it has seen. Level: the state; edge: only with
+/// news.
+PollMask EpollSet::due(Entry& entry) noexcept {
+    if (entry.in_kernel || entry.disabled) {
+        return 0;
+    }
+    Socket& socket = *entry.socket;
+    const PollMask mask = stream_poll(socket);
+    const PollMask wanted = mask & (entry.interest.events | kAlways) & ~kModes;
+    if ((entry.interest.events & EPOLLET) == 0) {
+        return wanted;
+    }
+    const std::uint64_t arrival = arrival_of(socket);
+    const std::uint32_t stalls = socket.send_stalls.load(std::memory_order_relaxed);
+    const bool arrived = arrival != entry.seen_arrival && (mask & EPOLLIN) != 0;
+    const bool drained = stalls != entry.seen_stalls && (mask & EPOLLOUT) != 0;
+    const bool news = entry.fresh || arrived || drained || (mask & ~entry.seen_mask) != 0;
+    entry.seen_mask = mask;
+    entry.seen_arrival = arrival;
+    if ((mask & EPOLLOUT) != 0) {
+        entry.seen_stalls = stalls;
+    }
+    entry.fresh = false;
+    return news ? wanted : 0;
+}
+
+/// The same for an inner set, as far as entries of ours make it ready.
+bool EpollSet::due(Nested& nested) {
+    if (nested.disabled || (nested.interest.events & kSetReady) == 0) {
+        return false;
+    }
+    const std::uint64_t mark = nested.inner->ready_mark();
+    const bool news = mark != nested.seen_mark || (nested.interest.events & EPOLLET) == 0;
+    nested.seen_mark = mark;
+    return mark != 0 && news;
+}
+
+int EpollSet::collect(std::span<epoll_event> events) {
+    const std::lock_guard guard(mutex_);
+    std::size_t count = 0;
+    const std::size_t total = entries_.size() + nested_.size();
+    for (std::size_t i = 0; i < total && count < events.size(); ++i) {
+        next_ = next_ + 1 >= total ? 0 : next_ + 1;
+        epoll_event& event = events[count];
+        if (next_ >= entries_.size()) {
+            Nested& nested = *nested_[next_ - entries_.size()];
+            if (due(nested)) {
+                event.events = kSetReady;
+                event.data.u64 = nested_tag(&nested);
+                ++count;
+            }
+            continue;
+        }
+        Entry& entry = entries_[next_];
+        const PollMask mask = due(entry);
+        if (mask == 0) {
+            continue;
+        }
+        event.events = mask;
+        event.data = entry.interest.data;
+        ++count;
+        entry.disabled = (entry.interest.events & EPOLLONESHOT) != 0;
+    }
+    return static_cast<int>(count);
+}
+
+bool EpollSet::any_ready() {
+    const std::lock_guard guard(mutex_);
+    const bool found = std::any_of(entries_.begin(), entries_.end(), [](const Entry& entry) {
+        Entry copy = entry;
+        return due(copy) != 0;
+    });
+    return found || std::any_of(nested_.begin(), nested_.end(), [](const auto& nested) {
+               Nested copy = *nested;
+               return due(copy);
+           });
+}
+
+std::uint64_t EpollSet::ready_mark() {
+    const std::lock_guard guard(mutex_);
+    std::uint64_t mark = 0;
+    for (const Entry& entry : entries_) {
+        Entry copy = entry;
+        if (const PollMask mask = due(copy); mask != 0) {
+            mark = mix(mix(mark, mask), arrival_of(*entry.socket)) | 1U;
+        }
+    }
+    for (const auto& nested : nested_) {
+        Nested copy = *nested;
+        if (due(copy)) {
+            mark = mix(mark, copy.seen_mark) | 1U;
+        }
+    }
+    return mark;
+}
+
+bool EpollSet::has_connections() {
+    const std::lock_guard guard(mutex_);
+    return ours_ != 0 || std::any_of(nested_.begin(), nested_.end(), [](const auto& nested) {
+               return nested->inner->has_connections();
+           });
+}
+
+void EpollSet::unsettled(std::vector<Socket*>& sockets) {
+    const std::lock_guard guard(mutex_);
+    for (const Entry& entry : entries_) {
+        if (!entry.in_kernel && entry.socket->phase() != Phase::smc) {
+            sockets.push_back(entry.socket);
+        }
+    }
+    for (const auto& nested : nested_) {
+        nested->inner->unsettled(sockets);
+    }
+}
+
+bool EpollSet::kernel_ready(const RealCalls& real) {
+    const std::lock_guard guard(mutex_);
+    // A doorbell that has rung for nobody who still sleeps makes a set look ready to the sets
+    // around it. Whoever sleeps takes it himself, so it is left alone then.
+    if (sleepers_ == 0 && kernel_waiters == 0) {
+        drain_door();
+    }
+    for (const auto& nested : nested_) {
+        static_cast<void>(nested->inner->kernel_ready(real));
+    }
+    pollfd self{epfd(), POLLIN, 0};
+    return real.poll(&self, 1, 0) > 0 && (self.revents & POLLIN) != 0;
+}
+
+/// An event under the tag of an inner set; false: there is nothing to report.
+bool EpollSet::translate(const RealCalls& real, epoll_event& event, bool collected) {
+    const auto known = std::find_if(nested_.begin(), nested_.end(), [&](const auto& nested) {
+        return nested_tag(nested.get()) == event.data.u64;
+    });
+    if (known == nested_.end()) {
+        return true; // the application's own number
+    }
+    Nested& nested = **known;
+    if (nested.reported || nested.disabled ||
+        (!collected && !due(nested) && !nested.inner->kernel_ready(real))) {
+        return false;
+    }
+    nested.reported = true;
+    event.data = nested.interest.data;
+    event.events = kSetReady & nested.interest.events;
+    if ((nested.interest.events & EPOLLONESHOT) != 0) {
+        nested.disabled = true;
+        epoll_event silent{};
+        silent.data.u64 = nested_tag(&nested);
+        real.epoll_ctl(epfd(), EPOLL_CTL_MOD, nested.fd, &silent);
+    }
+    return true;
+}
+
+int EpollSet::settle(const RealCalls& real,
+                     std::span<epoll_event> events,
+                     int collected,
+                     int count) {
+    const auto found = events.first(static_cast<std::size_t>(count));
+    if (std::none_of(found.begin(), found.end(), [](const epoll_event& event) {
+            return may_be_tag(event.data.u64);
+        })) {
+        return count;
+    }
+    const std::lock_guard guard(mutex_);
+    for (const auto& nested : nested_) {
+        nested->reported = false;
+    }
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        epoll_event event = found[i];
+        if (is_door_of(this, event.data.u64)) {
+            tidy_door(real);
+            continue;
+        }
+        if (!may_be_tag(event.data.u64) ||
+            translate(real, event, i < static_cast<std::size_t>(collected))) {
+            found[kept++] = event;
+        }
+    }
+    return static_cast<int>(kept);
+}
+
+} // namespace smcd::preload
