@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "preload/exports.hpp"
+#include "preload/quirks.hpp"
 #include "smcd/base/raw_syscall.hpp"
 
 using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this file is nothing but a skin
@@ -36,6 +37,7 @@ void after_fork_in_child() {
 
 [[gnu::constructor]] void on_load() {
     static_cast<void>(real_calls());
+    detect_quirks();
     if (shim_or_start() != nullptr) {
         ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
     }

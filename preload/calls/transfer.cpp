@@ -10,6 +10,7 @@
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
+#include "preload/quirks.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/stream.hpp"
@@ -114,7 +115,11 @@ ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int 
     if ((flags & MSG_ERRQUEUE) != 0) {
         return -EAGAIN;
     }
-    return stream_receive(shim.process, socket, buffers, flags);
+    const ssize_t n = stream_receive(shim.process, socket, buffers, flags);
+    if (round_trip_floor_ns != 0 && n > 0) [[unlikely]] {
+        hold_round_trip();
+    }
+    return n;
 }
 
 ssize_t send(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags) {
