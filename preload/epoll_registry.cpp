@@ -65,28 +65,27 @@ int kernel_wait(const RealCalls& real,
     return real.epoll_pwait(set.epfd(), events.data(), size, remaining_ms(deadline_ns), mask);
 }
 
-/// The same for a set that a relative has too, with the doorbell beside it.
+/// The same with doorbells beside the set, whose place `all` has in front: a relative has the set
+/// too.
 int kernel_wait_beside(const RealCalls& real,
                        const EpollSet& set,
-                       int door_fd,
+                       std::span<pollfd> all,
                        std::span<epoll_event> events,
                        std::uint64_t deadline_ns,
                        const sigset_t* mask) noexcept {
-    std::array<pollfd, 2> both = {
-        pollfd{set.epfd(), POLLIN, 0},
-        pollfd{door_fd,    POLLIN, 0}
-    };
     const timespec limit = deadline_ns == kForever ? timespec{} : rest_until(deadline_ns);
     const int n =
-        real.ppoll(both.data(), both.size(), deadline_ns == kForever ? nullptr : &limit, mask);
+        real.ppoll(all.data(), all.size(), deadline_ns == kForever ? nullptr : &limit, mask);
     if (n <= 0) {
         return n;
     }
-    if ((both[1].revents & POLLIN) != 0) {
-        std::uint64_t count = 0;
-        static_cast<void>(raw::read(door_fd, &count, sizeof(count)));
+    for (const pollfd& door : all.subspan(1)) {
+        if ((door.revents & POLLIN) != 0) {
+            std::uint64_t count = 0;
+            static_cast<void>(raw::read(door.fd, &count, sizeof(count)));
+        }
     }
-    return (both[0].revents & POLLIN) != 0 ? kernel_poll(real, set, events, nullptr) : 0;
+    return (all[0].revents & POLLIN) != 0 ? kernel_poll(real, set, events, nullptr) : 0;
 }
 
 } // namespace
@@ -97,13 +96,13 @@ EpollSleep::~EpollSleep() {
     }
 }
 
-bool EpollSleep::begin(EpollSet& set, bool own_door) {
+bool EpollSleep::begin(EpollSet& set) {
     // Before the set's lock is taken: fork() holds the locks that this takes and waits for that
     // one.
     if (process_.doorbells() == nullptr && set.has_connections() && !process_.ready_for_smc()) {
         return false;
     }
-    return set.begin_sleep(real_, process_, own_door, joined_);
+    return set.begin_sleep(real_, process_, joined_);
 }
 
 EpollSet* EpollRegistry::acquire(int epfd) {
@@ -247,7 +246,7 @@ int EpollRegistry::sleep(EpollSet& set, const Request& request) {
     int saved = errno;
     {
         EpollSleep sleep(real_, process_);
-        const bool complete = sleep.begin(set, true);
+        const bool complete = sleep.begin(set);
         if (set.any_ready()) {
             return 0;
         }
@@ -255,10 +254,14 @@ int EpollRegistry::sleep(EpollSet& set, const Request& request) {
         if (!complete) {
             until = until == kForever ? slept_at + kSliceNs : std::min(until, slept_at + kSliceNs);
         }
-        const int door_fd = set.door_fd();
-        k = door_fd < 0
+        std::vector<pollfd> beside;
+        sleep.for_each_door([&](int door_fd) {
+            beside.resize(std::max<std::size_t>(beside.size(), 1), pollfd{set.epfd(), POLLIN, 0});
+            beside.push_back({door_fd, POLLIN, 0});
+        });
+        k = beside.empty()
                 ? kernel_wait(real_, set, request.events, until, request.mask)
-                : kernel_wait_beside(real_, set, door_fd, request.events, until, request.mask);
+                : kernel_wait_beside(real_, set, beside, request.events, until, request.mask);
         saved = errno;
     }
     set.spin.on_slept(monotonic_ns() - slept_at);

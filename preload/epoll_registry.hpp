@@ -22,7 +22,17 @@ public:
     EpollSleep& operator=(const EpollSleep&) = delete;
 
     /// As EpollSet::begin_sleep().
-    bool begin(EpollSet& set, bool own_door);
+    bool begin(EpollSet& set);
+
+    /// The doorbells to be watched beside the kernel sets: hands each to `watch`.
+    template <typename Watch>
+    void for_each_door(Watch&& watch) const {
+        for (const EpollSet::Joined& joined : joined_) {
+            if (joined.door_fd >= 0) {
+                watch(joined.door_fd);
+            }
+        }
+    }
 
 private:
     const RealCalls& real_;

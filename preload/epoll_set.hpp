@@ -61,7 +61,8 @@ public:
     /// A set that a thread sleeps on, outermost or inside.
     struct Joined {
         EpollSet* set;
-        bool by_kernel; ///< only a doorbell in the kernel set can wake it
+        bool by_kernel; ///< only a doorbell in the kernel set can wake the thread
+        int door_fd;    ///< the doorbell to be watched beside the kernel set; -1: it is in there
     };
 
     void open(int epfd) noexcept;
@@ -123,16 +124,10 @@ public:
     int settle(const RealCalls& real, std::span<epoll_event> events, int collected, int count);
 
     /// Arms everything, here and in inner sets, so that a doorbell rings on any change; look at
-    /// any_ready() afterwards. end_sleep() for each of `joined` must follow. `own_door`: the caller
-    /// watches door_fd() itself if that is not -1. false: something may ring nowhere; wait in short
-    /// slices.
-    bool begin_sleep(const RealCalls& real,
-                     Process& process,
-                     bool own_door,
-                     std::vector<Joined>& joined);
+    /// any_ready() afterwards. end_sleep() for each of `joined` must follow. false: no doorbell is
+    /// to be had; wait in short slices.
+    bool begin_sleep(const RealCalls& real, Process& process, std::vector<Joined>& joined);
     void end_sleep(const RealCalls& real, Process& process, bool by_kernel);
-    /// The doorbell to be watched beside the kernel set, or -1: it is in the set.
-    [[nodiscard]] int door_fd();
     /// After a wait: the thread may have taken a ring that meant more than it reports. Wakes
     /// another sleeper if so.
     void pass_on(Process& process);

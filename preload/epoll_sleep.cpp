@@ -84,7 +84,13 @@ bool EpollSet::ensure_doorbell(const RealCalls& real, Process& process) {
 void EpollSet::arm(Process& process, Entry& entry) noexcept {
     const std::uint64_t bit = std::uint64_t{1} << static_cast<unsigned>(door_);
     Socket& socket = *entry.socket;
-    socket.block->local.doors.fetch_or(bit, std::memory_order_seq_cst);
+    // sync: local-bell. A bit that is still set is seen by the next wake_local(), or by the one
+    // that is about to clear it, and that one rings behind our look: no locked instruction for each
+    // entry of each sleep.
+    std::atomic<std::uint64_t>& local = socket.block->local.doors;
+    if ((local.load(std::memory_order_relaxed) & bit) == 0) {
+        local.fetch_or(bit, std::memory_order_seq_cst);
+    }
     process.progress().ensure_watched(socket);
     if (socket.phase() != Phase::smc) {
         return;
@@ -113,17 +119,15 @@ void EpollSet::arm_all(Process& process) noexcept {
     process.doorbells()->begin_sleep(static_cast<unsigned>(door_));
 }
 
-bool EpollSet::begin_sleep(const RealCalls& real,
-                           Process& process,
-                           bool own_door,
-                           std::vector<Joined>& joined) {
+bool EpollSet::begin_sleep(const RealCalls& real, Process& process, std::vector<Joined>& joined) {
     const std::lock_guard guard(mutex_);
-    joined.push_back({this, !shared_});
     sleepers_.fetch_add(1, std::memory_order_relaxed);
     by_kernel_ += shared_ ? 0 : 1;
+    const std::size_t place = joined.size();
+    joined.push_back({this, !shared_, -1});
     bool complete = true;
     for (const auto& nested : nested_) {
-        complete = nested->inner->begin_sleep(real, process, false, joined) && complete;
+        complete = nested->inner->begin_sleep(real, process, joined) && complete;
     }
     if (ours_ == 0 && door_ < 0) {
         return complete; // ring() makes a doorbell when there is something to ring for
@@ -131,8 +135,9 @@ bool EpollSet::begin_sleep(const RealCalls& real,
     if (!ensure_doorbell(real, process)) {
         return false;
     }
+    joined[place].door_fd = shared_ ? door_fd_ : -1;
     arm_all(process);
-    return complete && (own_door || !shared_);
+    return complete;
 }
 
 void EpollSet::end_sleep(const RealCalls& real, Process& process, bool by_kernel) {
@@ -147,11 +152,6 @@ void EpollSet::end_sleep(const RealCalls& real, Process& process, bool by_kernel
     if (before > 1) {
         arm_all(process); // others sleep on: what rang for us must ring again for them
     }
-}
-
-int EpollSet::door_fd() {
-    const std::lock_guard guard(mutex_);
-    return shared_ && door_ >= 0 ? door_fd_ : -1;
 }
 
 /// Something is new: wakes whoever waits on this set, inside us or in the kernel alone, or on a set

@@ -66,7 +66,7 @@ Process* ThreadDoor::process_ = nullptr;
 pthread_once_t ThreadDoor::once_ = PTHREAD_ONCE_INIT;
 pthread_key_t ThreadDoor::key_ = 0;
 
-/// The kernel's share of the array: our sockets masked out (fd -1), one place left for the doorbell.
+/// The kernel's share of the array: our sockets masked out (fd -1); behind it the doorbells.
 class KernelArray {
 public:
     KernelArray(const Shim& shim, std::span<const pollfd> fds) {
@@ -84,11 +84,29 @@ public:
                 any_ = true;
             }
         }
-        data[fds.size()] = pollfd{-1, POLLIN, 0};
-        all_ = {data, fds.size() + 1};
+        all_ = {data, fds.size()};
     }
     [[nodiscard]] std::span<pollfd> all() const noexcept { return all_; }
-    [[nodiscard]] pollfd& doorbell() const noexcept { return all_.back(); }
+    void add_doorbell(int fd) {
+        const std::size_t size = all_.size();
+        if (heap_.empty() && size == inline_.size()) {
+            heap_.assign(inline_.begin(), inline_.end());
+        }
+        if (!heap_.empty() && size == heap_.size()) {
+            heap_.resize(size + 1);
+        }
+        all_ = {heap_.empty() ? inline_.data() : heap_.data(), size + 1};
+        all_[size] = pollfd{fd, POLLIN, 0};
+    }
+    /// Makes the doorbells behind the first `count` entries silent again.
+    void drain_doorbells(std::size_t count) const noexcept {
+        for (const pollfd& doorbell : all_.subspan(count)) {
+            if ((doorbell.revents & POLLIN) != 0) {
+                std::uint64_t rings = 0;
+                static_cast<void>(raw::read(doorbell.fd, &rings, sizeof(rings)));
+            }
+        }
+    }
     [[nodiscard]] bool any() const noexcept { return any_; }
     /// Whether a socket has become, or ceased to be, ours since the array was made. To be asked after arming: a change of
     /// phase before that rang nobody.
@@ -244,8 +262,9 @@ int sleep_once(Shim& shim,
     EpollSleep sleep(shim.real, shim.process);
     bool complete = true;
     for (EpollSet* set : watched.sets()) {
-        complete = sleep.begin(*set, false) && complete;
+        complete = sleep.begin(*set) && complete;
     }
+    sleep.for_each_door([&](int door_fd) { kernel.add_doorbell(door_fd); });
     int door = -1;
     if (watched.sockets()) {
         door = ThreadDoor::get(shim.process);
@@ -253,7 +272,7 @@ int sleep_once(Shim& shim,
         complete = complete && door >= 0;
     }
     if (door >= 0) {
-        kernel.doorbell().fd = doorbells->event_fd(static_cast<unsigned>(door));
+        kernel.add_doorbell(doorbells->event_fd(static_cast<unsigned>(door)));
         arm(shim, fds, static_cast<unsigned>(door));
         doorbells->begin_sleep(static_cast<unsigned>(door));
     }
@@ -270,11 +289,8 @@ int sleep_once(Shim& shim,
     }
     if (door >= 0) {
         doorbells->end_sleep(static_cast<unsigned>(door));
-        if ((kernel.doorbell().revents & POLLIN) != 0) {
-            std::uint64_t count = 0;
-            static_cast<void>(raw::read(kernel.doorbell().fd, &count, sizeof(count)));
-        }
     }
+    kernel.drain_doorbells(fds.size());
     errno = saved;
     return n;
 }

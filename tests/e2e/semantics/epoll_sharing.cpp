@@ -276,6 +276,34 @@ void work_for_two(Context& c) {
     c.say("seen: %d", seen.load());
 }
 
+void nested_after_a_fork(Context& c) {
+    const int fd = c.open();
+    const int inner = new_set();
+    const int outer = new_set();
+    add(inner, fd, EPOLLIN, 1);
+    add(outer, inner, EPOLLIN, 2);
+    wait(c, "idle", outer, 20);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+    for (int i = 0; i < 2; ++i) {
+        c.peer().post(Context::when_asleep() + "send 2");
+        wait(c, "outer", outer, kWaitMs);
+        c.peer().reply();
+        wait(c, "inner", inner);
+        c.receive(fd, 8);
+        wait(c, "read", outer);
+        c.peer().post(Context::when_asleep() + "send 2");
+        pollfd poll_inner{inner, POLLIN, 0};
+        c.result("poll", ::poll(&poll_inner, 1, kWaitMs));
+        c.peer().reply();
+        c.receive(fd, 8);
+        c.result("poll", ::poll(&poll_inner, 1, 20));
+    }
+}
+
 // A child gives the connection a standard number, on which the library serves none: the parent's
 // set must follow, whether it waits meanwhile or later.
 void child_takes_over(Context& c) {
@@ -319,6 +347,7 @@ constexpr std::array kCases = {
     Case{"epoll_two_numbers",          two_numbers         },
     Case{"epoll_many_sets",            many_sets           },
     Case{"epoll_child_comes_and_goes", child_comes_and_goes},
+    Case{"epoll_nested_after_a_fork",  nested_after_a_fork },
     Case{"epoll_child_takes_over",     child_takes_over    },
     Case{"epoll_work_for_two",         work_for_two        },
 };
