@@ -48,7 +48,8 @@ def descriptors(pid):
     folder = Path(f"/proc/{pid}/fd")
     for entry in folder.iterdir():
         try:
-            found.append(os.readlink(entry).split(":[")[0])
+            target = os.readlink(entry)
+            found.append(target if target.startswith("anon_inode") else target.split(":[")[0])
         except FileNotFoundError:
             continue
     return sorted(found)
