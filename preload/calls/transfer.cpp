@@ -94,6 +94,23 @@ int check_buffers(std::span<const iovec> buffers) noexcept {
     return 0;
 }
 
+/// What TCP would take of control messages; of those it takes, none changes the bytes.
+bool is_known_control(const msghdr& message) noexcept {
+    auto& header = const_cast<msghdr&>(message);  // the macros only read
+    for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
+        if (part->cmsg_len < sizeof(cmsghdr)) {
+            return false;
+        }
+        const bool known = part->cmsg_type == SO_TIMESTAMPING || part->cmsg_type == SO_MARK ||
+                           part->cmsg_type == SCM_TXTIME || part->cmsg_type == SCM_RIGHTS ||
+                           part->cmsg_type == SCM_CREDENTIALS;
+        if (part->cmsg_level == SOL_SOCKET && !known) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int check_message(const msghdr* message) noexcept {
     constexpr std::size_t kVectorsMax = 1024;  // UIO_MAXIOV
     if (reinterpret_cast<std::uintptr_t>(message) < kFirstPage ||
@@ -156,6 +173,9 @@ ssize_t receive_message(Shim& shim, Socket& socket, int fd, msghdr* message, int
 ssize_t send_message(Shim& shim, Socket& socket, int fd, const msghdr* message, int flags) {
     if (const int error = check_message(message); error != 0) {
         return -error;
+    }
+    if (message->msg_controllen >= sizeof(cmsghdr) && !is_known_control(*message)) {
+        return -EINVAL;
     }
     const std::span<const iovec> buffers(message->msg_iov, message->msg_iovlen);
     const ssize_t n = send(shim, socket, buffers, flags);

@@ -326,6 +326,11 @@ int stream_shutdown(Process& process, Socket& socket, int how) {
         }
     }
     process.wake_local(socket);
+    const bool nothing_left = (block.flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0 &&
+                              (block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnClosed) != 0;
+    if (nothing_left && socket.phase() == Phase::smc) {
+        raw::shutdown(socket.fd, SHUT_RDWR);  // as it looks to getpeername() and TCP_INFO
+    }
     if (!Socket::is_ours(socket.phase())) {
         raw::shutdown(socket.fd, how);  // it became plain TCP meanwhile, perhaps before it could see our flag
     }

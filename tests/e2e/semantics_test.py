@@ -18,7 +18,18 @@ import lib
 
 CASE_SECONDS = 25
 # Differences that are meant, each with its reason; a case that no longer differs fails.
-KNOWN_DIFFERENCES = {}
+KNOWN_DIFFERENCES = {
+    # Bytes are copied in the process itself: a bad pointer above the first page is a fault there.
+    "bad_pointers": "SIGSEGV instead of EFAULT",
+    "bad_headers": "SIGSEGV instead of EFAULT",
+    "pointer_bad_in_the_middle": "SIGSEGV instead of EFAULT",
+}
+# Differences that depend on whether the handshake has ended yet; each is one line of the output.
+SOMETIMES_DIFFERENT = {
+    "connection_information": "the idle TCP connection tells of the peer's end a moment later",
+    "names": "getpeername() may find the idle TCP connection a moment longer",
+    "peer_half_closed_then_reset": "the reset may come before the half close is seen",
+}
 MODES = {
     "client": ["--warm"],
     "client_cold": [],
@@ -77,7 +88,9 @@ class Semantics(lib.Case):
             results = list(pool.map(lambda name: self.compare(name, MODES[mode]), self.cases))
         for name, difference, _ in results:
             with self.subTest(case=name):
-                if name in KNOWN_DIFFERENCES:
+                if mode.endswith("cold") and name in SOMETIMES_DIFFERENT:
+                    self.assertLessEqual(difference.count("\n+"), 2, difference)
+                elif name in KNOWN_DIFFERENCES:
                     self.assertTrue(difference, f"{name} no longer differs")
                 else:
                     self.assertEqual(difference, "", f"{name} {' '.join(MODES[mode])}\n"

@@ -161,7 +161,11 @@ void Context::mask(const char* what, int revents) const {
 
 void Context::await(int fd, int events) const {
     pollfd wait{fd, static_cast<short>(events), 0};
-    if (::poll(&wait, 1, kWatchdogMs) != 1) {
+    int ready = -1;
+    do {
+        ready = ::poll(&wait, 1, kWatchdogMs);
+    } while (ready == -1 && errno == EINTR);
+    if (ready != 1) {
         say("WATCHDOG: no event like %s", mask_names(static_cast<unsigned>(events)).c_str());
     }
 }
