@@ -18,11 +18,11 @@ function(smcd_add_rooms)
     endforeach()
 endfunction()
 
-# smcd_room(NAME target [SOURCES file...] [DEPS target...] [PRIVATE_DEPS target...] [PCH header...])
+# smcd_room(NAME target [SOURCES file...] [DEPS target...] [PRIVATE_DEPS target...])
 # One static library per room; a room without sources (headers only) becomes an INTERFACE target.
-# DEPS are visible to the users of the room. PCH names heavy headers, in angle brackets.
+# DEPS are visible to the users of the room.
 function(smcd_room)
-    cmake_parse_arguments(ROOM "" "NAME" "SOURCES;DEPS;PRIVATE_DEPS;PCH" ${ARGN})
+    cmake_parse_arguments(ROOM "" "NAME" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
     if(ROOM_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "smcd_room(${ROOM_NAME}): unknown ${ROOM_UNPARSED_ARGUMENTS}")
     endif()
@@ -36,7 +36,4 @@ function(smcd_room)
     target_include_directories(${ROOM_NAME} PUBLIC "${PROJECT_SOURCE_DIR}"
                                                    "${PROJECT_SOURCE_DIR}/smcd/include")
     target_link_libraries(${ROOM_NAME} PUBLIC ${ROOM_DEPS} PRIVATE ${ROOM_PRIVATE_DEPS})
-    if(ROOM_PCH)
-        target_precompile_headers(${ROOM_NAME} PRIVATE ${ROOM_PCH})
-    endif()
 endfunction()

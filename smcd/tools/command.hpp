@@ -6,7 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
+namespace CLI {
+class App; // its header takes seconds to compile
+}
 
 namespace smcd::tools {
 

@@ -1,10 +1,11 @@
 // smcu: the one command of this project. Floor 4, docs/smcu.md.
 #include <algorithm>
-#include <cstdio>
 #include <exception>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <CLI/CLI.hpp>
 
 #include "smcd/tools/command.hpp"
 #include "smcd/tools/run_words.hpp"
@@ -61,13 +62,6 @@ int run_program(const std::vector<std::string>& arguments) {
 }
 
 } // namespace
-
-void complain(std::string_view command, std::string_view text) {
-    std::string line = command.empty() ? "smcu" : "smcu " + std::string(command);
-    line.append(": ").append(text).append("\n");
-    std::fputs(line.c_str(), stderr);
-}
-
 } // namespace smcd::tools
 
 int main(int argc, char** argv) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "smcd/tools/command.hpp"
 #include "smcd/tools/launcher.hpp"
 #include "smcd/tools/program_file.hpp"

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "smcd/tools/command.hpp"
 #include "smcd/tools/connections.hpp"
 #include "smcd/tools/proc_files.hpp"
