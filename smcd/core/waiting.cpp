@@ -25,7 +25,13 @@ bool is_frozen(const ConnBlock& block) noexcept {
 [[gnu::noinline]] int sleep_on(const std::atomic<std::uint32_t>& word,
                                std::uint32_t expected,
                                const timespec* limit) {
-    return raw::futex_wait(word, expected, limit);
+    int type = PTHREAD_CANCEL_DEFERRED;
+    ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    const int rc = raw::futex_wait(word, expected, limit);
+    const int error = errno;
+    ::pthread_setcanceltype(type, nullptr);
+    errno = error;
+    return rc;
 }
 
 /// The wait of both directions; `ready` looks at the cursors, `word` is the direction's futex word in our bells.
@@ -84,11 +90,8 @@ WaitStatus futex_wait(std::atomic<std::uint32_t>& word,
         limit = &timeout;
     }
     const int saved = errno;
-    int type = PTHREAD_CANCEL_DEFERRED;
-    ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
     const int rc = sleep_on(word, expected, limit);
     const int error = rc == 0 ? 0 : errno;
-    ::pthread_setcanceltype(type, nullptr);
     errno = saved;
     if (error == EINTR) {
         return WaitStatus::interrupted;
