@@ -11,7 +11,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import exports  # noqa: E402
+import generated  # noqa: E402
+import interposition  # noqa: E402
 import lint  # noqa: E402
+import reasons  # noqa: E402
 from functions import functions_of  # noqa: E402
 from sources import Source  # noqa: E402
 
@@ -163,6 +166,32 @@ class ExportsTest(unittest.TestCase):
         problems = exports.problems_of({"close"}, ["0000 T close"], ["libc.so.6", "libm.so.6"],
                                        {"BIND_NOW"})
         self.assertEqual(problems, [])
+
+
+class GeneratedTest(unittest.TestCase):
+    """The tables at the end of documentation pages."""
+
+    def test_calls_are_read_and_grouped_by_family(self):
+        text = ('// SMCD_CALL(name, family, status, note)\nSMCD_CALL(a, one, accelerated, "x (y)")\n'
+                'SMCD_CALL(b, two, observed, "")\nSMCD_CALL(c, one, tcp_only, "z")\n')
+        rows = interposition.table(text).splitlines()
+        self.assertEqual(rows[2:], ["| `a` | one | accelerated | x (y) |", "| `c` | one | tcp_only | z |",
+                                    "| `b` | two | observed |  |"])
+
+    def test_reasons_are_read_with_joined_texts_and_constants(self):
+        header = "    none = 0, ///< fine\n    broken = 0x0FE0000A,\n"
+        source = ('constexpr std::string_view kWhy =\n    "ask";\n{Reason::none, "none",\n "fine",\n ""},\n'
+                  '{Reason::broken, "broken",\n "it is "\n "broken", kWhy},\n')
+        rows = reasons.table(header, source).splitlines()
+        self.assertEqual(rows[2:], ["| `0x00000000` | `none` | fine |  |",
+                                    "| `0x0FE0000A` | `broken` | it is broken | ask |"])
+        self.assertEqual(reasons.table(header + "    more = 0x0FE0000B,\n", source), "")
+
+    def test_a_page_that_differs_or_has_no_table_fails(self):
+        table = generated.table_of(["a"], [("b",)])
+        self.assertTrue(generated.ends_with("words\n\n" + table, table))
+        self.assertFalse(generated.ends_with("words\n\n" + table.replace("b", "c"), table))
+        self.assertFalse(generated.ends_with("words\n\n", ""))
 
 
 if __name__ == "__main__":
