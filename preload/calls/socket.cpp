@@ -7,6 +7,7 @@
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
+#include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 
@@ -126,7 +127,10 @@ ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, soc
         }
         return value_of(shim.real.connect(fd, address, length));
     }
-    Reason reason = shim.process.discovery().probe(address, length);
+    socket.destination = TcpAddress::from(address, length);
+    Reason reason = shim.process.short_lived().skip(socket.destination, monotonic_ns())
+                        ? Reason::short_lived_listener
+                        : shim.process.discovery().probe(address, length);
     if (reason == Reason::none && !shim.process.ready_for_smc()) {
         reason = Reason::no_resources;
     }

@@ -57,7 +57,8 @@ std::uint32_t RxPath::refresh() noexcept {
     const Cursor known = unpack(rx.peer_producer.load(std::memory_order_relaxed)).cursor;
     const std::uint32_t unread = distance(consumer, known, own.ring_bytes);
     if (const std::uint32_t flags = flags_word.state_flags & kPeerEnded; flags != 0) {
-        rx.peer_flags.fetch_or(flags, std::memory_order_relaxed);
+        // release: whoever acts on the flags looks at the producer cursor again (sync: peer-flags).
+        rx.peer_flags.fetch_or(flags, std::memory_order_release);
     }
     const auto news = checked_distance(known, claimed, own.ring_bytes, own.ring_bytes - unread);
     if (!news) [[unlikely]] {
@@ -108,7 +109,8 @@ void RxPath::release(Cursor consumer, std::uint32_t n) noexcept {
 IoResult RxPath::nothing_there() noexcept {
     ConnBlock& block = *channel_.block;
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
-    const std::uint32_t peer_flags = block.rx.peer_flags.load(std::memory_order_relaxed);
+    // acquire: pairs with refresh() in another thread (sync: peer-flags).
+    const std::uint32_t peer_flags = block.rx.peer_flags.load(std::memory_order_acquire);
     if ((peer_flags & kPeerConnAbort) != 0) {
         mark_reset(block, reset_error(block));
     }
@@ -146,7 +148,19 @@ IoResult RxPath::receive(std::span<const iovec> buffers, ReceiveMode mode) noexc
             unread = refresh();
         }
         if (unread == 0) {
-            return nothing_there();
+            const IoResult nothing = nothing_there();
+            if (nothing.status != IoStatus::end_of_stream && nothing.status != IoStatus::error) {
+                return nothing;
+            }
+            // Another thread may have seen the end just now, and data in front of it. sync: peer-flags
+            unread = refresh();
+            if (unread == 0) {
+                return nothing;
+            }
+            if (nothing.status == IoStatus::error) {
+                channel_.block->so_error.store(static_cast<std::uint32_t>(nothing.error),
+                                               std::memory_order_relaxed);  // comes behind the data
+            }
         }
         const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, unread));
         if (!mode.discard) {

@@ -73,7 +73,7 @@ std::uint32_t TxPath::refresh_space(Cursor producer) noexcept {
         tx.peer_consumer.store(pack(word.cursor), std::memory_order_relaxed);
     }
     if (const std::uint32_t flags = word.state_flags & kPeerGone; flags != 0) {
-        channel_.block->rx.peer_flags.fetch_or(flags, std::memory_order_relaxed);
+        channel_.block->rx.peer_flags.fetch_or(flags, std::memory_order_release);  // sync: peer-flags
     }
     return ring_bytes - outstanding + *news;
 }

@@ -1,4 +1,5 @@
 // The client: Proposal, then Accept or Decline, then Confirm. Floor 3.
+#include "smcd/base/clock.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
@@ -83,6 +84,7 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
         case clc::Event::declined:
             socket.block->peer_reason.store(step.diagnosis, std::memory_order_relaxed);
             settle_begin(process, socket, Reason::peer_declined, false);
+            process.short_lived().on_end(socket.destination, false, monotonic_ns());
             return true;
         case clc::Event::contradicts:
             decline(process, socket, step.reason, false);

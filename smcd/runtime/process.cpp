@@ -126,6 +126,7 @@ void Process::release_socket(Socket& socket) {
     socket.group_listener = false;
     socket.linger_reset = false;
     socket.mark = {};
+    socket.destination = {};
     socket.spin_data = {};
     socket.spin_space = {};
     socket.watch_epoch = 0;
@@ -197,6 +198,19 @@ void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
     wake_local(socket);
 }
 
+void Process::learn_from(const Socket& socket) {
+    const ConnBlock& block = *socket.block;
+    if (block.role == Role::client) {
+        const std::uint64_t now = monotonic_ns();
+        const bool paid = was_worth_it(block.tx.bytes.load(std::memory_order_relaxed) +
+                                           block.rx.bytes.load(std::memory_order_relaxed),
+                                       block.tx.calls.load(std::memory_order_relaxed) +
+                                           block.rx.calls.load(std::memory_order_relaxed),
+                                       now - block.since_ns);
+        short_lived_.on_end(socket.destination, paid, now);
+    }
+}
+
 void Process::tear_down(Socket& socket) {
     ConnBlock& block = *socket.block;
     const Phase phase = socket.phase();
@@ -210,6 +224,7 @@ void Process::tear_down(Socket& socket) {
                 say_goodbye(socket);
             }
             statistics_.absorb(block);
+            learn_from(socket);
         }
         if (loopback_ != nullptr) {
             static_cast<void>(loopback_->unregister_dmb(socket.channel.dmb.token));
@@ -256,6 +271,7 @@ void Process::before_fork() {
     settle_handshakes();
     lifecycle_mutex_.lock();
     setup_mutex_.lock();
+    short_lived_.before_fork();
     discovery_->before_fork();
     progress_->before_fork();
     if (loopback_ != nullptr) {
@@ -280,6 +296,7 @@ void Process::after_fork_in_parent() {
     }
     progress_->after_fork_in_parent();
     discovery_->after_fork(false);
+    short_lived_.after_fork();
     setup_mutex_.unlock();
     lifecycle_mutex_.unlock();
 }
@@ -298,6 +315,7 @@ void Process::after_fork_in_child() {
     }
     progress_->after_fork_in_child();
     discovery_->after_fork(true);
+    short_lived_.after_fork();
     setup_mutex_.unlock();
     lifecycle_mutex_.unlock();
     exited_.store(false);

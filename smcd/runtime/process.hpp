@@ -15,6 +15,7 @@
 #include "smcd/runtime/config.hpp"
 #include "smcd/runtime/discovery.hpp"
 #include "smcd/runtime/progress.hpp"
+#include "smcd/runtime/short_lived.hpp"
 #include "smcd/runtime/socket.hpp"
 #include "smcd/runtime/statistics.hpp"
 
@@ -43,6 +44,7 @@ public:
     [[nodiscard]] ConnArena& arena() noexcept { return arena_; }
     [[nodiscard]] Discovery& discovery() noexcept { return *discovery_; }
     [[nodiscard]] Progress& progress() noexcept { return *progress_; }
+    [[nodiscard]] ShortLived& short_lived() noexcept { return short_lived_; }
     [[nodiscard]] Statistics& statistics() noexcept { return statistics_; }
     /// Makes doorbells and device at the first need. false: they cannot be had.
     [[nodiscard]] bool ready_for_smc();
@@ -89,6 +91,7 @@ public:
 
 private:
     void settle_handshakes();
+    void learn_from(const Socket& socket);
 
     static constexpr std::size_t kSocketsPerChunk = 64;
     using SocketChunk = std::array<Socket, kSocketsPerChunk>;
@@ -101,6 +104,7 @@ private:
     std::unique_ptr<Discovery> discovery_;
     std::unique_ptr<Progress> progress_;
     Statistics statistics_;
+    ShortLived short_lived_;
     std::atomic<PhaseObserver*> observer_{nullptr};
     std::mutex lifecycle_mutex_;
     std::mutex sockets_mutex_;

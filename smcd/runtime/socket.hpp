@@ -21,6 +21,7 @@
 #include "smcd/core/tx_path.hpp"
 #include "smcd/core/waiting.hpp"
 #include "smcd/runtime/discovery.hpp"
+#include "smcd/runtime/sock_diag.hpp"
 
 namespace smcd {
 
@@ -64,6 +65,7 @@ public:
     SpinPolicy spin_space;
     std::unique_ptr<HandshakeState, HandshakeStateDeleter> handshake;
     DiscoveryMark mark;
+    TcpAddress destination;                   ///< client: as given to connect()
     std::atomic<std::uint32_t> send_stalls{0}; ///< sends that found too little space (edges of EPOLLOUT)
     std::atomic<std::uint32_t> tcp_events{0}; ///< events of the TCP descriptor outside Phase::smc (edges of EPOLLIN)
     std::uint32_t watch_epoch = 0;            ///< progress thread that watches the descriptor; 0: none
