@@ -102,10 +102,19 @@ void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking) {
     socket->non_blocking.store(non_blocking, std::memory_order_relaxed);
     socket->receive_buffer_wish = listener->receive_buffer_wish;
     socket->low_water = listener->low_water;
-    const bool marked = shim.process.discovery().is_marked(fd);
+    const Marked marked = shim.process.discovery().is_marked(fd);
     shim.adopt(fd, socket, false);
-    if (!marked || !shim.process.ready_for_smc()) {
-        stay_on_tcp(shim, *socket, Role::server, marked ? Reason::no_resources : Reason::peer_no_smc);
+    if (marked == Marked::no) {
+        stay_on_tcp(shim, *socket, Role::server, Reason::peer_no_smc);
+        return;
+    }
+    if (marked == Marked::unknown || !shim.process.ready_for_smc()) {
+        if (shim.process.make_connection(*socket, Role::server, Phase::handshake)) {
+            shim.table.put_socket(fd, socket, true);
+            handshake_refuse_server(shim.process,
+                                    *socket,
+                                    marked == Marked::yes ? Reason::no_resources : Reason::client_not_marked);
+        }
         return;
     }
     if (!shim.process.make_connection(*socket, Role::server, Phase::handshake)) {

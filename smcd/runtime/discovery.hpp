@@ -19,6 +19,9 @@ struct DiscoveryMark {
     int tclass = -1; ///< the application's IPV6_TCLASS; -1: not an IPv6 socket
 };
 
+/// unknown: the kernel did not keep the SYN (SYN cookies); a Proposal may come.
+enum class Marked { no, yes, unknown };
+
 class Discovery {
 public:
     Discovery() = default;
@@ -38,7 +41,7 @@ public:
     /// Server, after listen(): makes the listener discoverable; the returned descriptor keeps it so.
     [[nodiscard]] virtual Result<UniqueFd> announce(int listen_fd) = 0;
     /// Server, after accept(): whether the client marked the connection, so that a Proposal will come.
-    [[nodiscard]] virtual bool is_marked(int accepted_fd) = 0;
+    [[nodiscard]] virtual Marked is_marked(int accepted_fd) = 0;
 
     virtual void before_fork() = 0;
     virtual void after_fork(bool in_child) = 0;

@@ -94,9 +94,14 @@ void handshake_start_server(Process& process, Socket& socket) {
     socket.handshake.reset(new HandshakeState());
     socket.handshake->machine.emplace<clc::ServerHandshake>();
     if (!process.progress().watch(socket)) {
-        socket.handshake->expects_proposal = true;
-        settle_begin(process, socket, Reason::no_resources, true);
+        handshake_refuse_server(process, socket, Reason::no_resources);
     }
+}
+
+void handshake_refuse_server(Process& process, Socket& socket, Reason reason) {
+    socket.handshake.reset(new HandshakeState());
+    socket.handshake->expects_proposal = true;
+    settle_begin(process, socket, reason, true);
 }
 
 void handshake_drive(Process& process, Socket& socket) {

@@ -14,6 +14,9 @@ void handshake_start_client(Process& process, Socket& socket);
 /// Server: a marked connection was accepted; the Proposal is waited for.
 void handshake_start_server(Process& process, Socket& socket);
 
+/// Server: stays on TCP, but a Proposal that comes all the same is not the application's.
+void handshake_refuse_server(Process& process, Socket& socket, Reason reason);
+
 /// Advances as far as possible without waiting. Any thread.
 void handshake_drive(Process& process, Socket& socket);
 

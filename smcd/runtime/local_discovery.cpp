@@ -177,14 +177,14 @@ Result<UniqueFd> LocalDiscovery::announce(int listen_fd) {
     return beacon;
 }
 
-bool LocalDiscovery::is_marked(int accepted_fd) {
+Marked LocalDiscovery::is_marked(int accepted_fd) {
     unsigned char syn[128];
     socklen_t length = sizeof(syn);
-    if (raw::getsockopt(accepted_fd, IPPROTO_TCP, TCP_SAVED_SYN, syn, &length) != 0) {
-        return false;
+    if (raw::getsockopt(accepted_fd, IPPROTO_TCP, TCP_SAVED_SYN, syn, &length) != 0 || length == 0) {
+        return Marked::unknown;
     }
     const int tos = syn_tos(syn, length);
-    return tos >= 0 && (tos & kDscpMask) == kMarkTos;
+    return tos >= 0 && (tos & kDscpMask) == kMarkTos ? Marked::yes : Marked::no;
 }
 
 void LocalDiscovery::before_fork() {

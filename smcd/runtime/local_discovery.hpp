@@ -21,7 +21,7 @@ public:
     void unmark(int fd, const DiscoveryMark& mark) override;
     [[nodiscard]] Reason confirm(int fd) override;
     [[nodiscard]] Result<UniqueFd> announce(int listen_fd) override;
-    [[nodiscard]] bool is_marked(int accepted_fd) override;
+    [[nodiscard]] Marked is_marked(int accepted_fd) override;
     void before_fork() override;
     void after_fork(bool in_child) override;
 

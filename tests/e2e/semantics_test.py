@@ -27,6 +27,7 @@ KNOWN_DIFFERENCES = {
 # Differences that depend on whether the handshake has ended yet; each is one line of the output.
 SOMETIMES_DIFFERENT = {
     "connection_information": "the idle TCP connection tells of the peer's end a moment later",
+    "own_receiving_shut_down": "what arrives during the handshake after SHUT_RD is not shown",
     "names": "getpeername() may find the idle TCP connection a moment longer",
     "peer_half_closed_then_reset": "the reset may come before the half close is seen",
 }

@@ -1,0 +1,47 @@
+"""SYN cookies: the server cannot see the client's mark, yet no byte of a handshake reaches the program.
+
+Runs in a network namespace of its own, in which the kernel answers every SYN with a cookie.
+"""
+
+import os
+import subprocess
+import sys
+
+import lib
+
+COOKIES = "/proc/sys/net/ipv4/tcp_syncookies"
+
+
+class SynCookies(lib.Case):
+    def test_echo(self):
+        server = self.server(lib.program("e2e_server"), "echo")
+        port = server.port()
+        for _ in range(20):
+            client = self.client(lib.program("e2e_actor"), f"connect:{port}", "pattern-send:50k",
+                                 "pattern-recv:50k", "shutdown:wr", "recv-all")
+            lines = client.finish(30).splitlines()
+            self.assertIn("pattern 51200 full", lines)
+            self.assertEqual(lines[-1], "received end ")
+
+    def test_banner(self):
+        server = self.server(lib.program("e2e_server"), "banner")
+        port = server.port()
+        for _ in range(5):
+            client = self.client(lib.program("e2e_actor"), f"connect:{port}", "recv:11",
+                                 "send:hello", "shutdown:wr", "recv-all")
+            self.assertIn("220 ready", client.finish(30))
+
+
+def main():
+    if os.environ.get("SMCD_E2E_NAMESPACE") != "own":
+        environment = dict(os.environ, SMCD_E2E_NAMESPACE="own")
+        raise SystemExit(subprocess.run(
+            ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net", sys.executable, "-B", *sys.argv], env=environment, check=False).returncode)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with open(COOKIES, "w", encoding="ascii") as setting:
+        setting.write("2")
+    lib.main()
+
+
+if __name__ == "__main__":
+    main()
