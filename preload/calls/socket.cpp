@@ -137,7 +137,7 @@ ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, soc
         return value_of(shim.real.connect(fd, address, length));
     }
     socket.destination = TcpAddress::from(address, length);
-    Reason reason = shim.process.short_lived().skip(socket.destination, monotonic_ns())
+    Reason reason = shim.process.config().learns && shim.process.short_lived().skip(socket.destination, monotonic_ns())
                         ? Reason::short_lived_listener
                         : shim.process.discovery().probe(address, length);
     if (reason == Reason::none && !shim.process.ready_for_smc()) {

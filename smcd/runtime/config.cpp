@@ -91,6 +91,9 @@ Config read_config() {
     if (const char* file = environment("SMCD_STATS_FILE"); file != nullptr) {
         config.stats_file = file;
     }
+    if (const char* learn = environment("SMCD_LEARN"); learn != nullptr) {
+        config.learns = std::string_view(learn) != "0";
+    }
     if (const char* ueid = environment("SMCD_UEID"); ueid != nullptr) {
         config.ueid = ueid;
     }

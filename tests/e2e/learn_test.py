@@ -1,0 +1,39 @@
+"""Bursts of short connections stay on TCP, moderate numbers of them do not; every answer is right."""
+
+import lib
+
+SCRIPT = """
+import socket, sys
+port, count = int(sys.argv[1]), int(sys.argv[2])
+for number in range(count):
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        text = b"short %d" % number
+        sock.sendall(text)
+        got = b""
+        while len(got) < len(text):
+            got += sock.recv(100)
+        assert got == text
+print("ok")
+"""
+
+
+class Learn(lib.Case):
+    def run_burst(self, count):
+        server = self.server(lib.program("e2e_server"), "echo")
+        client = self.client(lib.PYTHON, "-c", SCRIPT, server.port(), count)
+        self.assertIn("ok", client.finish(60))
+        return client.stats()
+
+    def test_few_are_accelerated(self):
+        stats = self.run_burst(40)
+        self.assertEqual(stats.get("accelerated", 0), 40 if lib.BOTH_SHIMMED else 0, stats)
+
+    def test_a_burst_is_left_to_tcp(self):
+        stats = self.run_burst(1500)
+        if lib.BOTH_SHIMMED:
+            self.assertGreaterEqual(stats["accelerated"], 64, stats)
+            self.assertGreater(stats["tcp_reasons"].get("short_lived_listener", 0), 0, stats)
+
+
+if __name__ == "__main__":
+    lib.main()
