@@ -70,7 +70,7 @@ void establish(Process& process,
         const DirectionGuard guard(block.tx.lock);
         const std::uint32_t wants_shutdown = block.flags.fetch_and(~kFlagShutWrite) & kFlagShutWrite;
         static_cast<void>(flush_to_ring(process, socket));
-        block.phase.store(Phase::smc, std::memory_order_release);
+        block.phase.store(Phase::smc, std::memory_order_release);  // sync: phase
         if (wants_shutdown != 0) {
             block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
             TxPath(socket.channel).send_state(kPeerDoneWriting);

@@ -129,7 +129,7 @@ void Process::release_socket(Socket& socket) {
     socket.destination = {};
     socket.spin_data = {};
     socket.spin_space = {};
-    socket.watch_epoch = 0;
+    socket.watch_epoch.store(0, std::memory_order_relaxed);
     socket.tcp_events.store(0, std::memory_order_relaxed);
     free_sockets_.push_back(&socket);
 }
@@ -160,7 +160,10 @@ void Process::wake_local(Socket& socket) {
     if (block->local.sleepers.load(std::memory_order_seq_cst) != 0) {
         futex_wake_all(block->local.sequence);
     }
-    if (socket.channel.own_bells != nullptr) {
+    // sync: phase. The channel is written under the handshake's phases, before the exchange that ends them.
+    const Phase phase = socket.phase();
+    const bool undecided = phase == Phase::connecting || phase == Phase::handshake || phase == Phase::settling;
+    if (!undecided && socket.channel.own_bells != nullptr) {
         wake_sleepers(*socket.channel.own_bells);
     }
     std::uint64_t doors = block->local.doors.load(std::memory_order_seq_cst);
@@ -178,6 +181,7 @@ void Process::wake_local(Socket& socket) {
 void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
     ConnBlock& block = *socket.block;
     block.reason.store(static_cast<std::uint32_t>(reason), std::memory_order_relaxed);
+    // sync: phase
     const Phase before = block.phase.exchange(phase, std::memory_order_acq_rel);
     if (phase == Phase::smc) {
         statistics_.page().connections_smc.fetch_add(1, std::memory_order_relaxed);

@@ -54,6 +54,7 @@ struct Progress::Impl {
     asio::posix::stream_descriptor connections; ///< our epoll set of connections
     asio::posix::stream_descriptor device;      ///< the loopback device's poll_fd(), borrowed
     asio::steady_timer timer;
+    std::atomic<std::uint32_t> watches{0};      ///< calls of watch()
     std::mutex mutex;
     struct Deadline {
         std::uint64_t tag;
@@ -88,6 +89,8 @@ void Progress::Impl::on_connections(Process& process) {
                                       events.data(),
                                       static_cast<int>(events.size()),
                                       0);
+        // sync: watch. An unbroken chain of increments: one load acquires from every watch().
+        static_cast<void>(watches.load(std::memory_order_acquire));
         for (int i = 0; i < n; ++i) {
             const epoll_event& event = events[static_cast<std::size_t>(i)];
             const std::lock_guard guard(process.lifecycle_mutex());
@@ -207,20 +210,22 @@ bool Progress::watch(Socket& socket) {
         event.events |= EPOLLOUT;
     }
     event.data.u64 = tag_of(socket);
+    // sync: watch. The socket is whole before the thread can hear of it; system calls order nothing in C++.
+    impl_->watches.fetch_add(1, std::memory_order_release);
     const int set_fd = impl_->connections.native_handle();
     if (raw::epoll_ctl(set_fd, EPOLL_CTL_ADD, socket.fd, &event) != 0 &&
         (errno != EEXIST || raw::epoll_ctl(set_fd, EPOLL_CTL_MOD, socket.fd, &event) != 0)) {
         return false;
     }
-    socket.watch_epoch = epoch();
+    socket.watch_epoch.store(epoch(), std::memory_order_relaxed);
     watch_device();
     return true;
 }
 
 void Progress::unwatch(Socket& socket) {
-    if (impl_ != nullptr && socket.watch_epoch == epoch()) {
+    if (impl_ != nullptr && socket.watch_epoch.load(std::memory_order_relaxed) == epoch()) {
         raw::epoll_ctl(impl_->connections.native_handle(), EPOLL_CTL_DEL, socket.fd, nullptr);
-        socket.watch_epoch = 0;
+        socket.watch_epoch.store(0, std::memory_order_relaxed);
     }
 }
 

@@ -29,7 +29,8 @@ public:
     bool watch(Socket& socket);
     /// watch() unless this process watches it already (inherited connections after fork()). Cheap.
     void ensure_watched(Socket& socket) {
-        if (socket.watch_epoch != epoch()) [[unlikely]] {
+        // Relaxed: it says that the kernel watches the descriptor, and orders nothing else.
+        if (socket.watch_epoch.load(std::memory_order_relaxed) != epoch()) [[unlikely]] {
             watch(socket);
         }
     }

@@ -68,7 +68,7 @@ public:
     TcpAddress destination;                   ///< client: as given to connect()
     std::atomic<std::uint32_t> send_stalls{0}; ///< sends that found too little space (edges of EPOLLOUT)
     std::atomic<std::uint32_t> tcp_events{0}; ///< events of the TCP descriptor outside Phase::smc (edges of EPOLLIN)
-    std::uint32_t watch_epoch = 0;            ///< progress thread that watches the descriptor; 0: none
+    std::atomic<std::uint32_t> watch_epoch{0}; ///< progress thread that watches the descriptor; 0: none
     void* registrations = nullptr;            ///< epoll registrations (the shim's)
 
     [[nodiscard]] Phase phase() const noexcept {
