@@ -9,7 +9,7 @@ namespace smcd {
 struct Config {
     bool disabled = false;             ///< SMCD_DISABLE=1
     std::uint32_t spin_max_ns = 30'000; ///< from SMCD_PROFILE
-    std::uint8_t size_class = 4;       ///< default DMB: 256 KiB; SMCD_RCVBUF (alias SMC_RCVBUF)
+    std::uint8_t size_class = 5;       ///< default DMB: 512 KiB; SMCD_RCVBUF (alias SMC_RCVBUF)
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
     std::string ueid;                  ///< SMCD_UEID; empty: the built-in default

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -160,12 +161,13 @@ struct Options {
     std::size_t connections = 1;
     std::uint64_t rounds = 1;
     Progress* progress = nullptr;
+    std::map<int, std::uint16_t> peer_ports; // server: by descriptor, as accept() told
 };
 
 void add_flow(Flows& flows, int fd, const Options& options, bool sends) {
     auto flow = std::make_unique<Flow>();
     flow->fd = fd;
-    flow->port = options.server ? peer_port(fd) : local_port(fd);
+    flow->port = options.server ? options.peer_ports.at(fd) : local_port(fd);
     flow->seed = std::uint64_t{flow->port} * 2 + (sends == options.server ? 1 : 0);
     flow->sends = sends;
     flow->progress = options.progress;
@@ -202,6 +204,13 @@ void run_round(const std::vector<int>& sockets, const Options& options) {
     std::fflush(stdout);
 }
 
+int accept_with_port(int listener, Options& options) {
+    std::uint16_t port = 0;
+    const int fd = accept_one(listener, &port);
+    options.peer_ports[fd] = port;
+    return fd;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -222,7 +231,7 @@ int main(int argc, char** argv) {
     for (std::uint64_t round = 0; round < options.rounds; ++round) {
         std::vector<int> sockets;
         for (std::size_t i = 0; i < options.connections; ++i) {
-            sockets.push_back(options.server ? accept_one(listener)
+            sockets.push_back(options.server ? accept_with_port(listener, options)
                                              : connect_to("127.0.0.1", options.port));
         }
         run_round(sockets, options);

@@ -100,9 +100,15 @@ int connect_to(const std::string& host, std::uint16_t port) {
     return fd;
 }
 
-int accept_one(int listener) {
+int accept_one(int listener, std::uint16_t* port) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
     for (;;) {
-        const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+        const int fd = ::accept4(
+            listener, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC);
+        if (fd != -1 && port != nullptr) {
+            *port = ntohs(peer.sin_port);
+        }
         if (fd != -1 || errno != EINTR) {
             return check(fd, "accept4");
         }

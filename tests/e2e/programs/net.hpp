@@ -23,7 +23,8 @@ int check(int result, const char* what);
 [[nodiscard]] int connect_to(const std::string& host, std::uint16_t port);
 
 /// Accepts one connection, repeating on EINTR.
-[[nodiscard]] int accept_one(int listener);
+// Accepts; `port`: the peer's, also of a connection that has been reset already.
+[[nodiscard]] int accept_one(int listener, std::uint16_t* port = nullptr);
 
 [[nodiscard]] std::uint16_t local_port(int fd);
 [[nodiscard]] std::uint16_t peer_port(int fd);
