@@ -156,7 +156,8 @@ std::uint32_t DoorbellTable::generation(unsigned door) const noexcept {
 void DoorbellTable::begin_sleep(unsigned door) noexcept {
     std::atomic<std::uint32_t>& epoch = line(door).epoch;
     const std::uint32_t now = epoch.load(std::memory_order_relaxed);
-    epoch.store((now | 1U) + ((now & 1U) != 0 ? 2U : 0U), std::memory_order_relaxed);
+    // sync: door-generation. Release: who sees the epoch sees which eventfd is meant.
+    epoch.store((now | 1U) + ((now & 1U) != 0 ? 2U : 0U), std::memory_order_release);
     // sync: door-sleep. Announce, full fence, look for work; the peer raises its bit, fences, looks
     // at the epoch.
     std::atomic_thread_fence(std::memory_order_seq_cst);

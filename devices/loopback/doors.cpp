@@ -40,7 +40,8 @@ Result<void> LoopbackDevice::Impl::send_doorbell(Link& link, unsigned door) {
         return {};
     }
     const int event_fd = doorbells.event_fd(door);
-    SMCD_TRY_VOID(send_message(link.socket.get(), doorbell_message(door), {&event_fd, 1}));
+    SMCD_TRY_VOID(
+        send_message(link.socket.get(), doorbell_message(door, generation), {&event_fd, 1}));
     link.sent_generation[door].store(generation, std::memory_order_relaxed);
     return {};
 }
@@ -72,7 +73,7 @@ void LoopbackDevice::Impl::on_doorbell(Link& link, ReceivedMessage& received) {
     auto event_fd = lift_fd(std::move(received.descriptors[0]));
     if (event_fd && is_doorbell(event_fd->get())) {
         doorbell_fds_ += known ? 0 : 1;
-        link.install_doorbell(door, *std::move(event_fd));
+        link.install_doorbell(door, *std::move(event_fd), received.message.second);
     }
 }
 

@@ -48,8 +48,8 @@ RingResult Link::signal(unsigned door, SbaIndex index) noexcept {
     // sync: door-sleep. Raise, full fence, look at the epoch; the owner announces its sleep,
     // fences, looks for bits.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    const auto* lines = reinterpret_cast<const DoorbellLine*>(peer_page_file.data());
-    const std::uint32_t epoch = lines[door].epoch.load(std::memory_order_relaxed);
+    // sync: door-generation. Acquire: the generation that write_doorbell() reads is not older.
+    const std::uint32_t epoch = peer_line(door).epoch.load(std::memory_order_acquire);
     std::uint32_t last = rung[door].load(std::memory_order_relaxed);
     // Of several threads one rings; a stale epoch costs a spurious ring at worst.
     if ((epoch & 1U) == 0 || last == epoch ||
@@ -60,6 +60,10 @@ RingResult Link::signal(unsigned door, SbaIndex index) noexcept {
 }
 
 RingResult Link::write_doorbell(unsigned door) noexcept {
+    if (door_generation[door].load(std::memory_order_acquire) != // sync: door-fd
+        peer_line(door).generation.load(std::memory_order_relaxed)) {
+        return RingResult::unreachable; // that would wake who had the index before, or nobody
+    }
     const int fd = door_fds[door].load(std::memory_order_acquire); // sync: door-fd
     // The flags are looked at each time: the peer shares them, and a blocking write would be its
     // way to stop us.
@@ -73,13 +77,14 @@ RingResult Link::write_doorbell(unsigned door) noexcept {
     return RingResult::rung; // EAGAIN: the counter is full, its owner is awake
 }
 
-void Link::install_doorbell(unsigned door, UniqueFd event_fd) noexcept {
+void Link::install_doorbell(unsigned door, UniqueFd event_fd, std::uint32_t generation) noexcept {
     const int old = door_fds[door].load(std::memory_order_relaxed);
     if (old < 0) {
         door_fds[door].store(event_fd.release(), std::memory_order_release); // sync: door-fd
+    } else if (raw::dup3(event_fd.get(), old, O_CLOEXEC) < 0) {
         return;
     }
-    static_cast<void>(raw::dup3(event_fd.get(), old, O_CLOEXEC));
+    door_generation[door].store(generation, std::memory_order_release); // sync: door-fd
 }
 
 } // namespace smcd::dev

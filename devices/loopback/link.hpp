@@ -3,11 +3,12 @@
 //   ours, made by us                          the peer's, received with its hello
 //   signal area, the peer raises bits in it   peer_area: we raise bits in it
 //   (mapped by SignalAreas at `place`)        peer_page: its doorbells' epochs, read-only
-//                                             door_fds: its doorbells' eventfds
+//                                             door_fds: its doorbells' eventfds, each of one
+//                                             generation
 //
 // The tables are protected by the device's lock. signal() uses, without a lock, peer_area,
-// peer_page, door_fds and rung: they are complete before the first attachment through this link
-// exists, and the link lives as long as one does.
+// peer_page, door_fds, door_generation and rung: they are complete before the first attachment
+// through this link exists, and the link lives as long as one does.
 #pragma once
 
 #include <array>
@@ -77,7 +78,7 @@ struct Spare {
 enum class RingResult {
     not_needed,  ///< awake, or rung in this epoch already
     rung,        ///< woken
-    unreachable, ///< asleep, and we hold no usable eventfd
+    unreachable, ///< asleep, and we hold no usable eventfd of its present owner
 };
 
 struct Link {
@@ -107,6 +108,7 @@ struct Link {
     Mapping peer_area_file;
     Mapping peer_page_file;
     std::array<std::atomic<int>, kDoorbellCount> door_fds;
+    std::array<std::atomic<std::uint32_t>, kDoorbellCount> door_generation{}; ///< of door_fds
     std::array<std::atomic<std::uint32_t>, kDoorbellCount> rung{}; ///< last epoch in which we rang
     std::array<std::atomic<std::uint32_t>, kDoorbellCount>
         sent_generation{}; ///< of our doorbells; 0: never sent
@@ -115,17 +117,22 @@ struct Link {
 
     [[nodiscard]] bool in_use() const noexcept { return local_dmbs != 0 || attachments != 0; }
 
+    [[nodiscard]] const DoorbellLine& peer_line(unsigned door) const noexcept {
+        return reinterpret_cast<const DoorbellLine*>(peer_page_file.data())[door];
+    }
+
     [[nodiscard]] SignalArea& peer_area() const noexcept {
         return *reinterpret_cast<SignalArea*>(peer_area_file.data());
     }
 
     /// Raises the bit and, when the owner sleeps, rings. Thread: any; no lock, no allocation.
     RingResult signal(unsigned door, SbaIndex index) noexcept;
-    /// Writes the eventfd, when there is one.
+    /// Writes the eventfd, when we have the present one: a peer and its children share the
+    /// doorbells, and the one of an index may be another's since, whose message is still under way.
     RingResult write_doorbell(unsigned door) noexcept;
     /// Takes an eventfd of the peer's; replaces the old one under its number, since signal() may be
     /// using that.
-    void install_doorbell(unsigned door, UniqueFd event_fd) noexcept;
+    void install_doorbell(unsigned door, UniqueFd event_fd, std::uint32_t generation) noexcept;
 };
 
 /// Whether writing 8 bytes to the descriptor can neither block nor reach a file: a non-blocking

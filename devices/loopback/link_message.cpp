@@ -27,7 +27,7 @@ bool fields_valid(const LinkMessage& message) noexcept {
     case MessageKind::reuse:
         return names_dmb(message);
     case MessageKind::doorbell:
-        return message.first < kDoorbellCount && message.second == 0 && message.token == 0;
+        return message.first < kDoorbellCount && message.token == 0;
     case MessageKind::retire:
         return message.first == 0 && message.second == 0 && message.token != 0;
     }
@@ -53,10 +53,11 @@ LinkMessage dmb_message(DmbToken token, SbaIndex index, SizeClass size_class) no
     return message;
 }
 
-LinkMessage doorbell_message(unsigned door) noexcept {
+LinkMessage doorbell_message(unsigned door, std::uint32_t generation) noexcept {
     LinkMessage message;
     message.kind = MessageKind::doorbell;
     message.first = door;
+    message.second = generation;
     return message;
 }
 

@@ -5,7 +5,7 @@
 //   kind      descriptors                 first        second           token  previous
 //   hello     signal area, doorbell page  sender's id  bytes of area    0      0
 //   dmb       the DMB's memory            index        size class       new    0
-//   doorbell  eventfd                     doorbell     0                0      0
+//   doorbell  eventfd                     doorbell     generation       0      0
 //   retire    none                        0            0                old    0
 //   reuse     none                        index        size class       new    old
 //
@@ -44,7 +44,7 @@ static_assert(sizeof(LinkMessage) == 32);
 [[nodiscard]] LinkMessage hello_message(LinkGroupId sender) noexcept;
 [[nodiscard]] LinkMessage
 dmb_message(DmbToken token, SbaIndex index, SizeClass size_class) noexcept;
-[[nodiscard]] LinkMessage doorbell_message(unsigned door) noexcept;
+[[nodiscard]] LinkMessage doorbell_message(unsigned door, std::uint32_t generation) noexcept;
 [[nodiscard]] LinkMessage retire_message(DmbToken token) noexcept;
 /// `dmb`: as dmb_message() makes it.
 [[nodiscard]] LinkMessage reuse_message(const LinkMessage& dmb, DmbToken previous) noexcept;

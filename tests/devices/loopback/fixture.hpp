@@ -105,8 +105,9 @@ public:
         return token;
     }
 
-    bool send_doorbell(unsigned door, int fd) {
-        return send_message(socket.get(), doorbell_message(door), {&fd, 1}).has_value();
+    bool send_doorbell(unsigned door, int fd, std::uint32_t generation = 0) {
+        const LinkMessage message = doorbell_message(door, generation);
+        return send_message(socket.get(), message, {&fd, 1}).has_value();
     }
 
     /// Takes the next message of the device, skipping those of other kinds.
@@ -140,6 +141,11 @@ public:
     /// The epoch that the device reads before it rings.
     void set_epoch(unsigned door, std::uint32_t epoch) {
         reinterpret_cast<DoorbellLine*>(lines.data())[door].epoch.store(epoch);
+    }
+
+    /// Which eventfd of the index the device should ring.
+    void set_generation(unsigned door, std::uint32_t generation) {
+        reinterpret_cast<DoorbellLine*>(lines.data())[door].generation.store(generation);
     }
 
     LinkGroupId id;

@@ -150,6 +150,39 @@ TEST_F(LoopbackForkTest, AChildIsRungByItsOwnDoorbell) {
     victim->doorbells->end_sleep(parents_door);
 }
 
+// One child after another sleeps at the same index; the peer has not looked at its socket since the
+// first one's doorbell came.
+TEST_F(LoopbackForkTest, ALaterChildIsRungThoughItsDoorbellIsStillUnderWay) {
+    const RemoteDmb remote = attach_bystander();
+    std::atomic<int> last_resorts{0};
+    bystander->device->set_last_resort([&](const RemoteDmb&) { ++last_resorts; });
+    for (int round = 0; round < 3; ++round) {
+        Line line;
+        ForkedChild child(*victim, [&] {
+            line.be_child();
+            const auto door = victim->doorbells->acquire();
+            SMCD_CHILD_REQUIRE(door && *door == 0);
+            SMCD_CHILD_REQUIRE(victim->device->export_doorbell(remote, *door));
+            victim->doorbells->begin_sleep(*door);
+            line.tell(1);
+            SMCD_CHILD_REQUIRE(line.hear<int>() == 1);
+            SMCD_CHILD_REQUIRE(take_rings(victim->doorbells->event_fd(*door)) == 1);
+            victim->doorbells->release(*door);
+            return 0;
+        });
+        line.be_parent();
+        EXPECT_EQ(line.hear<int>(), 1);
+
+        bystander->device->signal(**kept_remote, 1U);
+
+        line.tell(1);
+        EXPECT_EQ(child.wait(), 0) << "round " << round;
+        bystander->device->harvest(0, [](SbaIndex) {});
+        victim->device->harvest(0, [](SbaIndex) {});
+    }
+    EXPECT_EQ(last_resorts.load(), 0);
+}
+
 TEST_F(LoopbackForkTest, TheParentsEventsSurviveTheChild) {
     static_cast<void>(attach_bystander());
     ForkedChild child(*victim, [&] {

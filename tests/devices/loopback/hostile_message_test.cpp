@@ -41,7 +41,7 @@ TEST_F(HostileMessageTest, GarbageInsteadOfAHelloEndsTheLink) {
     garbage.push_back(bytes_of(hello_message(LinkGroupId(0))));
     garbage.push_back(bytes_of(retire_message(DmbToken(1))));
     garbage.push_back(bytes_of(dmb_message(DmbToken(1), SbaIndex(0), kSmall)));
-    garbage.push_back(bytes_of(doorbell_message(0)));
+    garbage.push_back(bytes_of(doorbell_message(0, 1)));
 
     for (const Bytes& bytes : garbage) {
         RawPeer peer;

@@ -88,6 +88,25 @@ TEST_F(HostileSignalTest, ANewerDoorbellReplacesTheOld) {
     EXPECT_EQ(take_rings(second.get()), 1U);
 }
 
+// A child of the peer has taken over the index: the eventfd that we hold wakes nobody.
+TEST_F(HostileSignalTest, TheDoorbellOfAnEarlierOwnerIsNotRung) {
+    const UniqueFd earlier(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    const UniqueFd present(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    ASSERT_TRUE(peer->send_doorbell(kDoor, earlier.get(), 1));
+    victim->device->service();
+    peer->set_generation(kDoor, 2);
+
+    signal();
+    EXPECT_EQ(last_resorts.load(), 1);
+
+    peer->set_epoch(kDoor, 3);
+    ASSERT_TRUE(peer->send_doorbell(kDoor, present.get(), 2)); // on its way
+    signal();
+    EXPECT_EQ(take_rings(present.get()), 1U);
+    EXPECT_EQ(take_rings(earlier.get()), 0U);
+    EXPECT_EQ(last_resorts.load(), 1);
+}
+
 TEST_F(HostileSignalTest, NothingButANonBlockingEventfdIsADoorbell) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK), 0);

@@ -24,7 +24,7 @@ std::vector<LinkMessage> one_of_each() {
     return {
         hello_message(LinkGroupId(0xabcdef01)),
         dmb_message(DmbToken(0x0123456789abcdef), SbaIndex(77), SizeClass(4)),
-        doorbell_message(5),
+        doorbell_message(5, 7),
         retire_message(DmbToken(0x0123456789abcdef)),
         reuse_message(dmb_message(DmbToken(0x7777), SbaIndex(78), SizeClass(5)), DmbToken(0x6666))};
 }
@@ -79,7 +79,8 @@ std::vector<Field> free_fields(MessageKind kind) {
         return {index, size_class, token};
     case MessageKind::doorbell:
         return {
-            {offsetof(LinkMessage, first), 6}
+            {offsetof(LinkMessage, first),  6 },
+            {offsetof(LinkMessage, second), 32}
         };
     case MessageKind::retire:
         return {token};
