@@ -35,6 +35,8 @@ inline constexpr std::uint32_t kFlagShutRead = 1U << 3U;    ///< ... reading
 inline constexpr std::uint32_t kFlagTcpHangup = 1U << 4U;   ///< TCP says that the peer is gone (or closed)
 inline constexpr std::uint32_t kFlagReset = 1U << 5U;       ///< ended by error; so_error tells which
 inline constexpr std::uint32_t kFlagFrozen = 1U << 6U;      ///< both rings have ended: the stream goes on over TCP
+inline constexpr std::uint32_t kFlagForked = 1U << 7U;      ///< server: fork() came between Accept and Confirm
+inline constexpr std::uint32_t kFlagFrameInbound = 1U << 8U; ///< settling: not a CLC message, the peer's return frame
 
 /// One direction's lock: the thread id of its holder; 0 free. Uncontended in ordinary programs.
 struct DirectionLock {

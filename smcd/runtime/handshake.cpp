@@ -54,6 +54,15 @@ void drive_connecting(Process& process, Socket& socket) {
     process.set_phase(socket, Phase::handshake, Reason::none);
 }
 
+/// No Proposal was sent, and none will be: the server finds application data, or hears nothing.
+void give_up_connecting(Process& process, Socket& socket) {
+    const DirectionGuard guard(socket.block->handshake_lock);
+    if (!guard.nested() && socket.phase() == Phase::connecting) {
+        process.discovery().unmark(socket.fd, socket.mark);
+        leave_to_tcp(process, socket, Reason::fork_in_handshake);
+    }
+}
+
 /// Phase::handshake: feeds what has arrived to the machine until it wants more.
 void drive_handshake(Process& process, Socket& socket) {
     InboundView view;
@@ -160,6 +169,8 @@ void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns)
     }
     if (socket.phase() == Phase::handshake) {
         handshake_give_up(process, socket, Reason::fork_in_handshake);
+    } else if (socket.phase() == Phase::connecting) {
+        give_up_connecting(process, socket);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/return_frame.hpp"
 #include "smcd/runtime/settle.hpp"
 
 namespace smcd {
@@ -69,14 +70,30 @@ void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
     state.answered = true;
 }
 
+/// The client is live already, and its DMB is out of reach: a return to TCP of rings in which we have read and written
+/// nothing. The client sends again what it has sent; all that we need of it is its frame.
+void take_back(Process& process, Socket& socket, Reason reason) {
+    drop_dmb(process, socket);
+    if (!write_outbound(socket.fd, encode(ReturnFrame{}))) {
+        settle_reset(process, socket, reason);
+        return;
+    }
+    socket.block->flags.fetch_or(kFlagFrameInbound, std::memory_order_acq_rel);
+    settle_begin(process, socket, reason, true);
+}
+
 void on_confirm(Process& process, Socket& socket, const clc::DmbInfo& peer) {
     dev::LoopbackDevice& device = *process.loopback();
+    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagForked) != 0) {
+        take_back(process, socket, Reason::fork_in_handshake);
+        return;
+    }
     auto remote = device.attach_dmb(peer.group, peer.token);
     if (!remote || remote->size_class != peer.size_class) {
-        // The client is live already; there is no way back to TCP from here.
-        drop_dmb(process, socket);
-        mark_reset(*socket.block, ECONNRESET);
-        settle_begin(process, socket, Reason::out_of_memory, false);
+        if (remote) {
+            static_cast<void>(device.detach_dmb(peer.token));
+        }
+        take_back(process, socket, Reason::out_of_memory);
         return;
     }
     const dev::Dmb own = socket.handshake->dmb;
@@ -116,8 +133,8 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             return true;
         case clc::Event::contradicts:
             // The client is live already and will not look at TCP again.
-            mark_reset(*socket.block, ECONNRESET);
-            to_tcp(process, socket, step.reason);
+            drop_dmb(process, socket);
+            settle_reset(process, socket, step.reason);
             return true;
         case clc::Event::confirmed:
             on_confirm(process, socket, step.peer);

@@ -99,6 +99,15 @@ Socket* Process::acquire_socket(int fd, SocketKind kind) {
     return socket;
 }
 
+/// A server's DMB whose handshake did not end here: closed in between, or ended by a relative.
+void Process::drop_handshake_dmb(Socket& socket) {
+    if (socket.handshake != nullptr && socket.channel.device == nullptr &&
+        socket.handshake->dmb.token != DmbToken()) {
+        static_cast<void>(loopback_->unregister_dmb(socket.handshake->dmb.token));
+        socket.handshake->dmb = {};
+    }
+}
+
 void Process::release_socket(Socket& socket) {
     if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection) {
         const Phase phase = socket.phase();
@@ -107,6 +116,7 @@ void Process::release_socket(Socket& socket) {
         }
     }
     const std::lock_guard lifecycle(lifecycle_mutex_);
+    drop_handshake_dmb(socket);
     if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection) {
         tear_down(socket);
     }
@@ -247,13 +257,16 @@ void Process::tear_down(Socket& socket) {
 }
 
 /// A handshake cannot be shared: its machine, its DMB and its link belong to one process. What is under way is finished
-/// within a moment or given up.
+/// within a moment or given up; a server that waits for Confirm takes the connection back when it comes.
 void Process::settle_handshakes() {
     for_each_socket([this](Socket& socket) {
         const Phase phase = socket.phase();
         if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
             (phase == Phase::handshake || phase == Phase::connecting)) {
             handshake_resolve(*this, socket, kForkLimitNs);
+            if (socket.phase() == Phase::handshake) { // behind Accept: the client may be live by now
+                socket.block->flags.fetch_or(kFlagForked, std::memory_order_acq_rel);
+            }
         }
     });
 }
@@ -266,7 +279,8 @@ void Process::before_exec() {
         if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
             Socket::is_ours(phase) && phase != Phase::smc && now < end) {
             handshake_finish(*this, socket, end - now);
-            settle_await_clc(*this, socket, std::min(end, monotonic_ns() + kExecLimitNs));
+            const bool frame = (socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) != 0;
+            settle_await_clc(*this, socket, frame ? end : std::min(end, monotonic_ns() + kExecLimitNs));
         }
     });
 }

@@ -61,6 +61,7 @@ public:
     /// Wakes everybody in this process who waits on the socket for any reason.
     void wake_local(Socket& socket);
     /// Releases memory and registrations of an accelerated connection; notifies the peer if we were the last holder.
+    void drop_handshake_dmb(Socket& socket);
     void tear_down(Socket& socket);
 
     void set_observer(PhaseObserver* observer) noexcept { observer_ = observer; }

@@ -173,7 +173,9 @@ void finish(Process& process, Socket& socket) {
 /// Settling, all bytes are out, and the peer's last CLC message does not come.
 void stop_swallowing(Socket& socket) {
     const DirectionGuard guard(socket.block->handshake_lock);
-    socket.block->flags.fetch_and(~kFlagSwallow, std::memory_order_acq_rel);
+    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) == 0) {
+        socket.block->flags.fetch_and(~kFlagSwallow, std::memory_order_acq_rel);
+    }
 }
 
 /// The initiator's side of `begin`, from an application thread.

@@ -12,6 +12,7 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/return_frame.hpp"
 
 namespace smcd {
 namespace {
@@ -19,10 +20,40 @@ namespace {
 /// A CLC message is written in one piece; a beginning that stays incomplete this long is application data.
 constexpr std::uint64_t kFragmentPatienceNs = 100 * kNsPerMs;
 
+/// Ends a connection as TCP's reset does: for the peer, and for calls that the application makes later.
+void reset_connection(int fd) noexcept {
+    sockaddr nobody{};
+    nobody.sa_family = AF_UNSPEC;
+    raw::connect(fd, &nobody, sizeof(nobody));
+}
+
+/// Takes the peer's return frame out of the stream, and doorbell bytes in front of it. true: the question is decided.
+bool swallow_frame(const Socket& socket, const InboundView& view) {
+    const auto inbound = view.span();
+    const auto doorbells = static_cast<std::size_t>(
+        std::find_if(inbound.begin(), inbound.end(), [](std::byte b) { return b != kDoorbellByte; }) - inbound.begin());
+    take_inbound(socket.fd, doorbells);
+    ReturnFrame frame;
+    const FrameFront front = doorbells == inbound.size() ? FrameFront::incomplete
+                                                         : decode(inbound.subspan(doorbells), frame);
+    if (front == FrameFront::frame) {
+        take_inbound(socket.fd, kReturnFrameBytes);
+        return true;
+    }
+    if (front == FrameFront::garbage || view.ended) {
+        reset_connection(socket.fd); // what it had sent through its ring is lost
+        return true;
+    }
+    return false;
+}
+
 /// Takes a CLC message that stands first out of the stream. true: the question is decided.
 bool swallow(Socket& socket) {
     InboundView view;
     peek_inbound(socket.fd, view);
+    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) != 0) {
+        return (view.count != 0 || view.ended) && swallow_frame(socket, view);
+    }
     if (view.count == 0) {
         return view.ended;
     }
@@ -50,6 +81,11 @@ void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swal
     process.set_phase(socket, Phase::settling, reason);
     process.progress().watch(socket);  // now for send space too
     settle_step(process, socket);
+}
+
+void settle_reset(Process& process, Socket& socket, Reason reason) {
+    reset_connection(socket.fd);
+    settle_begin(process, socket, reason, false);
 }
 
 void settle_step(Process& process, Socket& socket) {

@@ -16,6 +16,8 @@ FlushStatus flush_to_tcp(Process& process, Socket& socket);
 
 /// Enters Phase::settling. may_swallow: one CLC message of the peer may still stand first in the inbound stream.
 void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swallow);
+/// Ends the connection as a reset, for both sides, and settles: the peer went where it cannot be followed.
+void settle_reset(Process& process, Socket& socket, Reason reason);
 /// Flushes and swallows what is there; moves on to Phase::tcp when nothing is left to do. Under the handshake lock.
 void settle_step(Process& process, Socket& socket);
 /// Waits until end_ns for the CLC message that may still come, where a close would draw a reset otherwise.
