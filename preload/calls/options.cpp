@@ -2,23 +2,15 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
+#include "smcd/runtime/opening.hpp"
 
 namespace smcd::preload::calls {
 namespace {
-
-int int_of(const void* value, socklen_t length) noexcept {
-    int number = 0;
-    if (value != nullptr && length >= sizeof(number)) {
-        std::memcpy(&number, value, sizeof(number));
-    }
-    return number;
-}
 
 /// Our own option, in the level that Linux gives to SMC: the program asks for plain TCP. The value is ignored.
 constexpr int kSolSmc = 286;
@@ -28,34 +20,6 @@ constexpr int kReturnToTcp = 0x0FE0;
 bool kernel_alone_serves(int level, int name) noexcept {
     return (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
            (level == SOL_SOCKET && (name == SO_ZEROCOPY || name == SO_OOBINLINE));
-}
-
-void note_socket_option(Socket& socket, int name, const void* value, socklen_t length) noexcept {
-    switch (name) {
-        case SO_RCVTIMEO:
-        case SO_RCVTIMEO_NEW:
-            socket.receive_timeout_known.store(false, std::memory_order_release);
-            break;
-        case SO_SNDTIMEO:
-        case SO_SNDTIMEO_NEW:
-            socket.send_timeout_known.store(false, std::memory_order_release);
-            break;
-        case SO_RCVBUF:
-            socket.receive_buffer_wish = static_cast<std::uint32_t>(std::max(int_of(value, length), 0));
-            break;
-        case SO_RCVLOWAT:
-            socket.low_water = static_cast<std::uint32_t>(std::max(int_of(value, length), 1));
-            break;
-        case SO_LINGER:
-            if (value != nullptr && length >= sizeof(linger)) {
-                linger setting{};
-                std::memcpy(&setting, value, sizeof(setting));
-                socket.linger_reset = setting.l_onoff != 0 && setting.l_linger == 0;
-            }
-            break;
-        default:
-            break;
-    }
 }
 
 }  // namespace

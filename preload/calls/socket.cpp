@@ -7,9 +7,9 @@
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
-#include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/opening.hpp"
 
 namespace smcd::preload::calls {
 namespace {
@@ -42,17 +42,6 @@ Socket* adopt_listener(Shim& shim, int fd) {
         socket->beacon = *std::move(beacon);
     }
     return socket;
-}
-
-/// The connection stays on TCP for a reason found before any handshake.
-void stay_on_tcp(Shim& shim, Socket& socket, Role role, Reason reason) {
-    if (shim.process.make_connection(socket, role, Phase::tcp)) {
-        shim.process.set_phase(socket, Phase::tcp, reason);
-    }
-}
-
-bool still_connecting(ssize_t rc) noexcept {
-    return rc == -EINPROGRESS || rc == -EINTR;
 }
 
 }  // namespace
@@ -100,28 +89,20 @@ void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking) {
     }
     Socket* socket = shim.process.acquire_socket(fd, SocketKind::connection);
     socket->non_blocking.store(non_blocking, std::memory_order_relaxed);
-    socket->receive_buffer_wish = listener->receive_buffer_wish;
-    socket->low_water = listener->low_water;
-    const Marked marked = shim.process.discovery().is_marked(fd);
     shim.adopt(fd, socket, false);
-    if (marked == Marked::no) {
-        stay_on_tcp(shim, *socket, Role::server, Reason::peer_no_smc);
-        return;
+    if (shim.table.socket(fd) != socket) {
+        return;  // the number is beyond the table
     }
-    if (marked == Marked::unknown || !shim.process.ready_for_smc()) {
-        if (shim.process.make_connection(*socket, Role::server, Phase::handshake)) {
-            shim.table.put_socket(fd, socket, true);
-            handshake_refuse_server(shim.process,
-                                    *socket,
-                                    marked == Marked::yes ? Reason::no_resources : Reason::client_not_marked);
-        }
-        return;
-    }
-    if (!shim.process.make_connection(*socket, Role::server, Phase::handshake)) {
+    const OpenedServer opened = opened_server(shim.process, *socket, *listener);
+    if (opened.opening == ServerOpening::on_tcp) {
         return;
     }
     shim.table.put_socket(fd, socket, true);
-    handshake_start_server(shim.process, *socket);
+    if (opened.opening == ServerOpening::handshake) {
+        handshake_start_server(shim.process, *socket);
+    } else {
+        handshake_refuse_server(shim.process, *socket, opened.reason);
+    }
 }
 
 ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, socklen_t length) {
@@ -136,31 +117,9 @@ ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, soc
         }
         return value_of(shim.real.connect(fd, address, length));
     }
-    socket.destination = TcpAddress::from(address, length);
-    Reason reason = shim.process.config().learns && shim.process.short_lived().skip(socket.destination, monotonic_ns())
-                        ? Reason::short_lived_listener
-                        : shim.process.discovery().probe(address, length);
-    if (reason == Reason::none && !shim.process.ready_for_smc()) {
-        reason = Reason::no_resources;
-    }
-    if (reason == Reason::none) {
-        socket.mark = shim.process.discovery().mark(fd);
-        reason = socket.mark.set ? Reason::none : Reason::discovery_unavailable;
-    }
+    const Reason reason = opening_client(shim.process, socket, address, length);
     const ssize_t rc = value_of(shim.real.connect(fd, address, length));
-    if (rc != 0 && !still_connecting(rc)) {
-        if (socket.mark.set) {
-            shim.process.discovery().unmark(fd, socket.mark);
-            socket.mark = {};
-        }
-        return rc;
-    }
-    if (reason != Reason::none) {
-        stay_on_tcp(shim, socket, Role::client, reason);
-        return rc;
-    }
-    if (!shim.process.make_connection(socket, Role::client, Phase::connecting)) {
-        shim.process.discovery().unmark(fd, socket.mark);
+    if (!opened_client(shim.process, socket, reason, rc)) {
         return rc;
     }
     shim.table.put_socket(fd, &socket, true);

@@ -35,17 +35,24 @@ void read_profile(Config& config) {
     if (value == nullptr) {
         return;
     }
-    for (const Profile& profile : kProfiles) {
-        if (profile.name == value) {
-            config.profile = value;
-            config.spin_max_ns = profile.spin_max_ns;
-            return;
-        }
+    if (set_profile(config, value)) {
+        return;
     }
     SMCD_LOG(error, "unknown profile '%s', using balanced", value);
 }
 
 }  // namespace
+
+bool set_profile(Config& config, std::string_view name) {
+    for (const Profile& profile : kProfiles) {
+        if (profile.name == name) {
+            config.profile = name;
+            config.spin_max_ns = profile.spin_max_ns;
+            return true;
+        }
+    }
+    return false;
+}
 
 std::uint64_t parse_size(const char* text) noexcept {
     char* end = nullptr;

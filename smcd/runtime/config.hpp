@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace smcd {
 
@@ -18,6 +19,9 @@ struct Config {
 
 /// Reads the environment; values that make no sense keep the default and are reported once to the log.
 [[nodiscard]] Config read_config();
+
+/// Takes over what the profile of that name means. false: there is none.
+[[nodiscard]] bool set_profile(Config& config, std::string_view name);
 
 /// "64k", "1M", "65536" -> bytes; 0 when it is not a size.
 [[nodiscard]] std::uint64_t parse_size(const char* text) noexcept;

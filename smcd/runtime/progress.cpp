@@ -159,7 +159,15 @@ void Progress::Impl::on_timer(Process& process) {
 
 Progress::Progress(Process& process) : process_(process) {}
 
-Progress::~Progress() = default;
+Progress::~Progress() {
+    if (impl_ == nullptr) {
+        return;
+    }
+    impl_->io.stop();
+    impl_->thread.join();
+    static_cast<void>(impl_->device.release());  // the device's own
+    unhide_fd(impl_->connections.native_handle());
+}
 
 bool Progress::on_progress_thread() noexcept {
     return this_is_progress;

@@ -20,6 +20,7 @@ class Socket;
 class Progress {
 public:
     explicit Progress(Process& process);
+    /// Stops the thread; no other thread may use the object any more.
     ~Progress();
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;

@@ -1,0 +1,116 @@
+#include "smcd/runtime/opening.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/runtime/process.hpp"
+
+namespace smcd {
+namespace {
+
+/// The connection stays on TCP for a reason found before any handshake.
+void stay_on_tcp(Process& process, Socket& socket, Role role, Reason reason) {
+    if (process.make_connection(socket, role, Phase::tcp)) {
+        process.set_phase(socket, Phase::tcp, reason);
+    }
+}
+
+bool still_connecting(ssize_t rc) noexcept {
+    return rc == -EINPROGRESS || rc == -EINTR;
+}
+
+int int_of(const void* value, socklen_t length) noexcept {
+    int number = 0;
+    if (value != nullptr && length >= sizeof(number)) {
+        std::memcpy(&number, value, sizeof(number));
+    }
+    return number;
+}
+
+} // namespace
+
+Reason opening_client(Process& process, Socket& socket, const sockaddr* address, socklen_t length) {
+    socket.destination = TcpAddress::from(address, length);
+    const bool skip =
+        process.config().learns && process.short_lived().skip(socket.destination, monotonic_ns());
+    Reason reason =
+        skip ? Reason::short_lived_listener : process.discovery().probe(address, length);
+    if (reason == Reason::none && !process.ready_for_smc()) {
+        reason = Reason::no_resources;
+    }
+    if (reason == Reason::none) {
+        socket.mark = process.discovery().mark(socket.fd);
+        reason = socket.mark.set ? Reason::none : Reason::discovery_unavailable;
+    }
+    return reason;
+}
+
+bool opened_client(Process& process, Socket& socket, Reason reason, ssize_t rc) {
+    if (rc != 0 && !still_connecting(rc)) {
+        if (socket.mark.set) {
+            process.discovery().unmark(socket.fd, socket.mark);
+            socket.mark = {};
+        }
+        return false;
+    }
+    if (reason != Reason::none) {
+        stay_on_tcp(process, socket, Role::client, reason);
+        return false;
+    }
+    if (!process.make_connection(socket, Role::client, Phase::connecting)) {
+        process.discovery().unmark(socket.fd, socket.mark);
+        return false;
+    }
+    return true;
+}
+
+OpenedServer opened_server(Process& process, Socket& socket, const Socket& listener) {
+    socket.receive_buffer_wish = listener.receive_buffer_wish;
+    socket.low_water = listener.low_water;
+    const Marked marked = process.discovery().is_marked(socket.fd);
+    if (marked == Marked::no) {
+        stay_on_tcp(process, socket, Role::server, Reason::peer_no_smc);
+        return {};
+    }
+    const bool refuse = marked == Marked::unknown || !process.ready_for_smc();
+    if (!process.make_connection(socket, Role::server, Phase::handshake)) {
+        return {};
+    }
+    if (refuse) {
+        return {ServerOpening::refused,
+                marked == Marked::yes ? Reason::no_resources : Reason::client_not_marked};
+    }
+    return {ServerOpening::handshake, Reason::none};
+}
+
+void note_socket_option(Socket& socket, int name, const void* value, socklen_t length) noexcept {
+    switch (name) {
+    case SO_RCVTIMEO:
+    case SO_RCVTIMEO_NEW:
+        socket.receive_timeout_known.store(false, std::memory_order_release);
+        break;
+    case SO_SNDTIMEO:
+    case SO_SNDTIMEO_NEW:
+        socket.send_timeout_known.store(false, std::memory_order_release);
+        break;
+    case SO_RCVBUF:
+        socket.receive_buffer_wish = static_cast<std::uint32_t>(std::max(int_of(value, length), 0));
+        break;
+    case SO_RCVLOWAT:
+        socket.low_water = static_cast<std::uint32_t>(std::max(int_of(value, length), 1));
+        break;
+    case SO_LINGER:
+        if (value != nullptr && length >= sizeof(linger)) {
+            linger setting{};
+            std::memcpy(&setting, value, sizeof(setting));
+            socket.linger_reset = setting.l_onoff != 0 && setting.l_linger == 0;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+} // namespace smcd
