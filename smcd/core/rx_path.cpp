@@ -188,14 +188,19 @@ RxPath::Spans RxPath::peek_spans() noexcept {
     return {{own.ring + consumer.count, first}, {own.ring, unread - first}};
 }
 
-void RxPath::consume(std::uint32_t n) noexcept {
+bool RxPath::consume(std::uint32_t n) noexcept {
     RxState& rx = channel_.block->rx;
     const DirectionGuard guard(rx.lock);
+    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+        return false;
+    }
     const Cursor consumer = unpack(rx.consumer.load(std::memory_order_relaxed)).cursor;
     const Cursor known = unpack(rx.peer_producer.load(std::memory_order_relaxed)).cursor;
     n = std::min(n, distance(consumer, known, channel_.own.ring_bytes));
     release(consumer, n);
     rx.bytes.store(rx.bytes.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    rx.calls.store(rx.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return true;
 }
 
 }  // namespace smcd

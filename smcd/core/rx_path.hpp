@@ -44,8 +44,8 @@ public:
         std::span<const std::byte> second;
     };
     [[nodiscard]] Spans peek_spans() noexcept;
-    /// Releases n bytes that peek_spans() showed.
-    void consume(std::uint32_t n) noexcept;
+    /// Releases n bytes that peek_spans() showed. false: frozen meanwhile; the peer sends them again over TCP, so drop n there.
+    [[nodiscard]] bool consume(std::uint32_t n) noexcept;
 
 private:
     std::uint32_t refresh() noexcept;

@@ -198,7 +198,12 @@ bool TxPath::commit(const Reservation& reservation, std::uint32_t n) noexcept {
     if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) {
         return false;
     }
-    return n == 0 || publish(reservation.began, n);
+    if (n == 0) {
+        return true;
+    }
+    TxState& tx = channel_.block->tx;
+    tx.calls.store(tx.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return publish(reservation.began, n);
 }
 
 void TxPath::send_state(std::uint8_t flags) noexcept {

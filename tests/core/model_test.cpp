@@ -117,7 +117,7 @@ private:
         }
         ASSERT_EQ(text, model_.under_way);
         const std::size_t n = text.empty() ? 0 : random_() % (text.size() + 1);
-        to_.rx.consume(static_cast<std::uint32_t>(n));
+        EXPECT_TRUE(to_.rx.consume(static_cast<std::uint32_t>(n)));
         model_.drop(n);
     }
 

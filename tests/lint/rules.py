@@ -9,7 +9,7 @@ TOP_LEVEL = set(CODE_FOLDERS) | {"CMakeLists.txt", "docs", "README.md", "build",
 # "devices/*" is each device of its own. docs/architecture.md draws the same table.
 _DEVICES = ("devices/api", "devices/*")
 _ENGINE = ("smcd/base", "clc", "smcd/core") + _DEVICES
-_ALL = _ENGINE + ("smcd/runtime", "smcd/include", "smcd/tools", "preload", "bench", "tests")
+_ALL = _ENGINE + ("smcd/runtime", "smcd/include", "smcd/library", "smcd/tools", "preload", "bench", "tests")
 FLOORS = {
     "smcd/base": (),
     "clc": ("smcd/base",),
@@ -18,6 +18,7 @@ FLOORS = {
     "smcd/core": ("clc", "devices/api", "smcd/base"),
     "smcd/include": (),
     "smcd/runtime": _ENGINE + ("smcd/include",),
+    "smcd/library": _ENGINE + ("smcd/runtime", "smcd/include"),
     "smcd/tools": _ENGINE + ("smcd/runtime", "smcd/include"),
     "preload": _ENGINE + ("smcd/runtime", "smcd/include"),
     "bench": _ALL,
