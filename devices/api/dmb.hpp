@@ -25,6 +25,9 @@ struct Dmb {
     std::span<std::byte>
         memory; ///< CDC area (32 bytes), then the ring; writable by the peer at any time
     Bells* bells = nullptr; ///< our wake-up words; nullptr on copying devices
+    /// Whether the writer can end a futex sleep on the bells. If not, a sleeper looks again after
+    /// short steps.
+    bool peer_wakes = true;
 };
 
 /// A peer's DMB, attached: writing it is delivering. Valid until detach_dmb(token), whatever the

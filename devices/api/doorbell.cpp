@@ -156,8 +156,10 @@ std::uint32_t DoorbellTable::generation(unsigned door) const noexcept {
 void DoorbellTable::begin_sleep(unsigned door) noexcept {
     std::atomic<std::uint32_t>& epoch = line(door).epoch;
     const std::uint32_t now = epoch.load(std::memory_order_relaxed);
+    const std::uint32_t next = (now | 1U) + ((now & 1U) != 0 ? 2U : 0U);
     // sync: door-generation. Release: who sees the epoch sees which eventfd is meant.
-    epoch.store((now | 1U) + ((now & 1U) != 0 ? 2U : 0U), std::memory_order_release);
+    epoch.store(next, std::memory_order_release);
+    tell_observers(door, next);
     // sync: door-sleep. Announce, full fence, look for work; the peer raises its bit, fences, looks
     // at the epoch.
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -168,6 +170,41 @@ void DoorbellTable::end_sleep(unsigned door) noexcept {
     const std::uint32_t now = epoch.load(std::memory_order_relaxed);
     if ((now & 1U) != 0) {
         epoch.store(now + 1, std::memory_order_release);
+        tell_observers(door, now + 1);
+    }
+}
+
+std::uint32_t DoorbellTable::epoch(unsigned door) const noexcept {
+    return line(door).epoch.load(std::memory_order_seq_cst);
+}
+
+void DoorbellTable::tell_observers(unsigned door, std::uint32_t epoch) const noexcept {
+    for (const std::atomic<SleepObserver*>& entry : observers_) {
+        SleepObserver* observer = entry.load(std::memory_order_acquire);
+        if (observer == nullptr) {
+            return; // they stand at the front
+        }
+        observer->on_epoch(door, epoch);
+    }
+}
+
+bool DoorbellTable::add_observer(SleepObserver& observer) noexcept {
+    for (std::atomic<SleepObserver*>& entry : observers_) {
+        SleepObserver* nobody = nullptr;
+        if (entry.compare_exchange_strong(nobody, &observer, std::memory_order_acq_rel)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void DoorbellTable::remove_observer(const SleepObserver& observer) noexcept {
+    std::size_t kept = 0;
+    for (std::atomic<SleepObserver*>& entry : observers_) {
+        SleepObserver* there = entry.exchange(nullptr, std::memory_order_acq_rel);
+        if (there != nullptr && there != &observer) {
+            observers_[kept++].store(there, std::memory_order_release);
+        }
     }
 }
 

@@ -45,8 +45,22 @@ struct alignas(64) DoorbellLine {
 static_assert(sizeof(DoorbellLine) == 64);
 inline constexpr std::size_t kDoorbellPageBytes = sizeof(DoorbellLine) * kDoorbellCount;
 
+/// A device that keeps the epochs where its own peers see them, beside the page (ivshmem). Called
+/// by the sleeper itself; must neither block nor allocate.
+class SleepObserver {
+public:
+    SleepObserver() = default;
+    SleepObserver(const SleepObserver&) = delete;
+    SleepObserver& operator=(const SleepObserver&) = delete;
+    virtual ~SleepObserver() = default;
+    /// The doorbell has a new epoch. The full fence and the look for signals follow.
+    virtual void on_epoch(unsigned door, std::uint32_t epoch) noexcept = 0;
+};
+
 class DoorbellTable {
 public:
+    static constexpr std::size_t kObserversMax = 8;
+
     /// Creates the page (a sealed memfd, FUTURE_WRITE after our own mapping). Errors: memfd_create,
     /// mmap.
     static Result<std::unique_ptr<DoorbellTable>> create();
@@ -74,6 +88,13 @@ public:
     /// more. Thread: one at a time per doorbell.
     void begin_sleep(unsigned door) noexcept;
     void end_sleep(unsigned door) noexcept;
+    /// The present epoch; odd: asleep.
+    [[nodiscard]] std::uint32_t epoch(unsigned door) const noexcept;
+    /// Observers are told of every epoch of the doorbells of this process. False: there are
+    /// kObserversMax already. Removing: nobody may be in begin_sleep() or end_sleep().
+    bool add_observer(SleepObserver& observer) noexcept;
+    void remove_observer(const SleepObserver& observer) noexcept;
+
     /// Wakes the owner from inside this process (any thread).
     void ring_local(unsigned door) const noexcept;
 
@@ -89,6 +110,7 @@ public:
 private:
     DoorbellTable(UniqueFd page_fd, Mapping page) noexcept;
     [[nodiscard]] DoorbellLine& line(unsigned door) const noexcept;
+    void tell_observers(unsigned door, std::uint32_t epoch) const noexcept;
     bool claim(unsigned door, std::uint32_t owner_before) noexcept;
     [[nodiscard]] bool owner_is_dead(unsigned door) const noexcept;
     Result<unsigned> equip(unsigned door);
@@ -103,6 +125,7 @@ private:
     UniqueFd page_fd_;
     Mapping page_;
     std::array<Private, kDoorbellCount> private_;
+    std::array<std::atomic<SleepObserver*>, kObserversMax> observers_{};
     std::atomic<std::uint64_t> mine_{0};
     std::atomic<std::uint32_t> pid_{0}; ///< 0: to be asked for, after fork()
     std::atomic<std::uint32_t> pid_ns_{0};
