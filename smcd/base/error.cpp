@@ -18,6 +18,8 @@ const char* words(Errc code) noexcept {
         return "over budget";
     case Errc::switched_off:
         return "switched off";
+    case Errc::slow_memory:
+        return "memory is too slow to be of use";
     }
     return "unknown engine error";
 }

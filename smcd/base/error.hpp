@@ -14,6 +14,7 @@ enum class Errc : int {
     peer_gone,         ///< the peer process has died or closed its side
     over_budget,       ///< one of our own limits (limits.hpp) would be exceeded
     switched_off,      ///< configuration or policy forbids acceleration here
+    slow_memory,       ///< a mapping is so slow that TCP is better
 };
 
 /// The category of Errc; constant, never destroyed before its users.

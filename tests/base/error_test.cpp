@@ -24,7 +24,8 @@ TEST(ErrorTest, EachErrorHasWordsOfItsOwn) {
                             Errc::peer_violation,
                             Errc::peer_gone,
                             Errc::over_budget,
-                            Errc::switched_off}) {
+                            Errc::switched_off,
+                            Errc::slow_memory}) {
         words.insert(make_error_code(code).message());
     }
 

@@ -22,7 +22,10 @@ protected:
     void signal_from_b() { device(World::b).signal(pair_.writer, bit(door_)); }
 
     /// Doorbell rings since the last call.
-    std::uint64_t rings() { return take_rings(doorbells(World::a).event_fd(door_)); }
+    std::uint64_t rings() {
+        world().settle(World::a);
+        return take_rings(doorbells(World::a).event_fd(door_));
+    }
 
     Pair pair_;
     unsigned door_ = 0;
@@ -128,6 +131,7 @@ TEST_P(SignalConformance, ASleepingOwnerIsRungOncePerSleep) {
 TEST_P(SignalConformance, SleepingAgainWithoutWakingIsANewSleep) {
     doorbells(World::a).begin_sleep(door_);
     signal_from_b();
+    world().settle(World::a);
     doorbells(World::a).begin_sleep(door_);
     signal_from_b();
 

@@ -37,6 +37,10 @@ public:
     /// What progress threads would do.
     virtual void pump() = 0;
 
+    /// Returns when every signal raised so far has reached the doorbells of `party` (devices that
+    /// ring through a thread).
+    virtual void settle(Party /*party*/) {}
+
     /// A DMB of `owner` that only `writer` may write.
     [[nodiscard]] Result<Dmb> register_for(Party owner, Party writer, SizeClass size_class) {
         return device(owner).register_dmb({device(writer).gid(), group(writer), size_class});

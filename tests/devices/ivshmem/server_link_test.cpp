@@ -1,0 +1,277 @@
+// What an ivshmem server may send: the order, pieces, surplus, nonsense, and its end. Floor 4.
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+#include "devices/ivshmem/server_link.hpp"
+#include "smcd/base/clock.hpp"
+#include "smcd/base/error.hpp"
+#include "tests/devices/ivshmem/fixture.hpp"
+
+namespace smcd::dev::test {
+namespace {
+
+using ivshmem::ServerLink;
+
+/// A server that follows a script, for one client.
+class ScriptedServer {
+public:
+    ScriptedServer() {
+        folder_ = (std::filesystem::temp_directory_path() / "smcd-ivshmem-XXXXXX").string();
+        EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
+        path_ = folder_ + "/socket";
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        std::memcpy(address.sun_path, path_.data(), path_.size());
+        listener_ = UniqueFd(::socket(AF_UNIX, SOCK_STREAM, 0));
+        EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+                  0);
+        EXPECT_EQ(::listen(listener_.get(), 4), 0);
+    }
+
+    ~ScriptedServer() { std::filesystem::remove_all(folder_); }
+
+    ScriptedServer(const ScriptedServer&) = delete;
+    ScriptedServer& operator=(const ScriptedServer&) = delete;
+
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+    void accept() { client_ = UniqueFd(::accept(listener_.get(), nullptr, nullptr)); }
+
+    void send(std::int64_t number, int fd = -1, std::size_t piece_bytes = 8) const {
+        std::array<unsigned char, 8> bytes{};
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            bytes[i] = static_cast<unsigned char>(static_cast<std::uint64_t>(number) >> (8 * i));
+        }
+        for (std::size_t at = 0; at < bytes.size(); at += piece_bytes) {
+            send_piece(
+                bytes.data() + at, std::min(piece_bytes, bytes.size() - at), at == 0 ? fd : -1);
+        }
+    }
+
+    void hang_up() { client_.reset(); }
+
+private:
+    void send_piece(unsigned char* bytes, std::size_t count, int fd) const {
+        iovec piece{bytes, count};
+        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+        msghdr header{};
+        header.msg_iov = &piece;
+        header.msg_iovlen = 1;
+        if (fd >= 0) {
+            header.msg_control = control.data();
+            header.msg_controllen = control.size();
+            cmsghdr* part = CMSG_FIRSTHDR(&header);
+            part->cmsg_level = SOL_SOCKET;
+            part->cmsg_type = SCM_RIGHTS;
+            part->cmsg_len = CMSG_LEN(sizeof(int));
+            std::memcpy(CMSG_DATA(part), &fd, sizeof(fd));
+        }
+        EXPECT_EQ(::sendmsg(client_.get(), &header, MSG_NOSIGNAL), static_cast<ssize_t>(count));
+    }
+
+    std::string folder_;
+    std::string path_;
+    UniqueFd listener_;
+    UniqueFd client_;
+};
+
+class ServerLinkTest : public ::testing::Test {
+protected:
+    static constexpr std::uint64_t kTimeoutNs = kWatchdogMs * kNsPerMs;
+
+    ServerLinkTest() : memory_(*create_sealed_memfd("region", kRegionBytes)) {
+        for (UniqueFd& eventfd : eventfds_) {
+            eventfd = UniqueFd(::eventfd(0, EFD_NONBLOCK));
+        }
+    }
+
+    Result<ServerLink> connect(UniqueFd& memory, std::uint64_t timeout_ns = kTimeoutNs) {
+        return ServerLink::connect(server_.path(), memory, timeout_ns);
+    }
+
+    /// The whole greeting of client 3, with peer 1 there already.
+    void greet(std::size_t piece_bytes = 8) {
+        server_.accept();
+        server_.send(0, -1, piece_bytes);
+        server_.send(3, -1, piece_bytes);
+        server_.send(-1, memory_.get(), piece_bytes);
+        server_.send(1, eventfds_[1].get(), piece_bytes);
+        server_.send(3, eventfds_[3].get(), piece_bytes);
+    }
+
+    ScriptedServer server_;
+    UniqueFd memory_;
+    std::array<UniqueFd, 8> eventfds_;
+};
+
+TEST_F(ServerLinkTest, TakesTheGreetingAndRingsPeers) {
+    std::thread script([&] { greet(); });
+    UniqueFd memory;
+    auto link = connect(memory);
+    script.join();
+
+    ASSERT_TRUE(link) << link.error().message();
+    EXPECT_TRUE(memory.valid());
+    EXPECT_EQ(link->own_id(), 3U);
+    EXPECT_TRUE(link->ring(1));
+    EXPECT_EQ(take_rings(eventfds_[1].get()), 1U);
+    EXPECT_TRUE(link->ring(3));
+    EXPECT_EQ(take_rings(link->own_eventfd()), 1U);
+    EXPECT_FALSE(link->ring(2));
+    EXPECT_FALSE(link->ring(65535));
+    EXPECT_FALSE(link->ring(~0U));
+}
+
+TEST_F(ServerLinkTest, NumbersMayComeInPieces) {
+    for (const std::size_t bytes : {1U, 3U, 5U}) {
+        std::thread script([&] { greet(bytes); });
+        UniqueFd memory;
+        auto link = connect(memory);
+        script.join();
+
+        ASSERT_TRUE(link) << bytes << ": " << link.error().message();
+        EXPECT_TRUE(link->ring(1));
+        EXPECT_EQ(take_rings(eventfds_[1].get()), 1U);
+    }
+}
+
+TEST_F(ServerLinkTest, PeersComeAndGo) {
+    std::thread script([&] { greet(); });
+    UniqueFd memory;
+    auto link = connect(memory);
+    script.join();
+    ASSERT_TRUE(link);
+    const std::size_t before = open_descriptors();
+
+    server_.send(2, eventfds_[2].get());
+    server_.send(2, eventfds_[4].get()); // a second vector: closed
+    EXPECT_TRUE(link->service());
+    EXPECT_EQ(open_descriptors(), before + 1);
+    EXPECT_TRUE(link->knows(2) && link->ring(2));
+    EXPECT_EQ(take_rings(eventfds_[2].get()), 1U);
+    EXPECT_EQ(take_rings(eventfds_[4].get()), 0U);
+
+    server_.send(2);
+    EXPECT_TRUE(link->service());
+    EXPECT_FALSE(link->knows(2));
+    server_.send(2, eventfds_[5].get()); // the next one with that id
+    EXPECT_TRUE(link->service());
+    EXPECT_TRUE(link->knows(2) && link->ring(2));
+    EXPECT_EQ(take_rings(eventfds_[5].get()), 1U);
+    EXPECT_EQ(open_descriptors(), before + 1);
+}
+
+TEST_F(ServerLinkTest, ManySurplusVectorsLeaveNoDescriptorBehind) {
+    std::thread script([&] { greet(); });
+    UniqueFd memory;
+    auto link = connect(memory);
+    script.join();
+    ASSERT_TRUE(link);
+    const std::size_t before = open_descriptors();
+
+    for (int i = 0; i < 500; ++i) {
+        server_.send(i % 2 == 0 ? 3 : 1, eventfds_[4].get());
+        EXPECT_TRUE(link->service());
+    }
+
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST_F(ServerLinkTest, TheServersEndIsNoticedAndWhatItGaveStays) {
+    std::thread script([&] { greet(); });
+    UniqueFd memory;
+    auto link = connect(memory);
+    script.join();
+    ASSERT_TRUE(link);
+
+    server_.hang_up();
+
+    EXPECT_FALSE(link->service());
+    EXPECT_FALSE(link->connected());
+    EXPECT_TRUE(link->ring(1));
+    EXPECT_EQ(take_rings(eventfds_[1].get()), 1U);
+}
+
+TEST_F(ServerLinkTest, NonsenseIsRefused) {
+    struct Script {
+        const char* what;
+        std::vector<std::pair<std::int64_t, bool>>
+            messages; ///< number, with the memory's descriptor
+    };
+
+    const std::array<Script, 6> scripts{
+        {
+         {"another version", {{1, false}, {3, false}, {-1, true}}},
+         {"a negative id", {{0, false}, {-3, false}, {-1, true}}},
+         {"too large an id", {{0, false}, {65536, false}, {-1, true}}},
+         {"no memory", {{0, false}, {3, false}, {-1, false}}},
+         {"memory first", {{-1, true}, {0, false}, {3, false}}},
+         {"an id that cannot be", {{0, false}, {3, false}, {-1, true}, {-9, false}}},
+         }
+    };
+    for (const Script& one : scripts) {
+        std::thread script([&] {
+            server_.accept();
+            for (const auto& [number, with_memory] : one.messages) {
+                server_.send(number, with_memory ? memory_.get() : -1);
+            }
+        });
+        UniqueFd memory;
+        auto link = connect(memory);
+        script.join();
+        EXPECT_FALSE(link) << one.what;
+    }
+}
+
+TEST_F(ServerLinkTest, AServerThatStopsOrHangsUpInTheMiddleIsAnError) {
+    for (int messages = 0; messages < 4; ++messages) {
+        for (const bool hangs_up : {true, false}) {
+            std::thread script([&] {
+                server_.accept();
+                const std::array<std::int64_t, 4> numbers{0, 3, -1, 1};
+                for (int i = 0; i < messages; ++i) {
+                    server_.send(numbers[static_cast<std::size_t>(i)], i >= 2 ? memory_.get() : -1);
+                }
+                if (hangs_up) {
+                    server_.hang_up();
+                }
+            });
+            UniqueFd memory;
+            auto link = connect(memory, 50 * kNsPerMs);
+            script.join();
+            EXPECT_FALSE(link) << messages << hangs_up;
+            server_.hang_up();
+        }
+    }
+}
+
+TEST_F(ServerLinkTest, ADeviceTakesItsRegionFromTheServerUnlessItCanShrink) {
+    const auto doorbells = *DoorbellTable::create();
+    IvshmemOptions options;
+    options.path = server_.path();
+    {
+        std::thread script([&] { greet(); });
+        const auto device = IvshmemDevice::open(*doorbells, options);
+        script.join();
+        ASSERT_TRUE(device) << device.error().message();
+        EXPECT_GE((*device)->poll_fd(), 0);
+        EXPECT_TRUE((*device)->link_group_id());
+        EXPECT_TRUE((*device)->service());
+        server_.hang_up();
+        EXPECT_FALSE((*device)->service());
+        EXPECT_EQ((*device)->poll_fd(), -1);
+    }
+    memory_ = *create_memfd("region", kRegionBytes);
+    std::thread script([&] { greet(); });
+    EXPECT_EQ(IvshmemDevice::open(*doorbells, options).error(), Errc::unsafe_memory);
+    script.join();
+}
+
+} // namespace
+} // namespace smcd::dev::test
