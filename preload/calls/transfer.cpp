@@ -23,61 +23,6 @@ void raise_sigpipe() noexcept {
     raw::tgkill(raw::getpid(), static_cast<int>(thread_id()), SIGPIPE);
 }
 
-constexpr std::size_t kBounceBytes = 65536;
-
-/// Ring -> pipe. Takes no more out of the ring than the pipe has taken.
-ssize_t splice_to_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t count, unsigned flags) {
-    static thread_local std::array<char, kBounceBytes> bounce;
-    const int dont_wait = (flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0;
-    const iovec peek{bounce.data(), std::min(count, bounce.size())};
-    const ssize_t n = stream_receive(shim.process, socket, {&peek, 1}, MSG_PEEK | dont_wait);
-    if (n <= 0) {
-        return n;
-    }
-    const ssize_t written = value_of(shim.real.write(pipe_fd, bounce.data(), static_cast<std::size_t>(n)));
-    if (written > 0) {
-        const iovec taken{bounce.data(), static_cast<std::size_t>(written)};
-        return stream_receive(shim.process, socket, {&taken, 1}, MSG_DONTWAIT);
-    }
-    return written;
-}
-
-/// Pipe -> ring. What the ring cannot take at once is sent blocking: the pipe's bytes cannot be put back.
-ssize_t splice_from_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t count, unsigned flags) {
-    static thread_local std::array<char, kBounceBytes> bounce;
-    std::size_t room = std::min(count, bounce.size());
-    if (socket.accelerated()) {
-        const std::size_t space = TxPath(socket.channel).space();
-        if (space == 0 && ((flags & SPLICE_F_NONBLOCK) != 0 || socket.non_blocking.load())) {
-            socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
-            return -EAGAIN;
-        }
-        room = space == 0 ? room : std::min(room, space);
-    }
-    const ssize_t n = value_of(shim.real.read(pipe_fd, bounce.data(), room));
-    if (n <= 0) {
-        return n;
-    }
-    std::size_t done = 0;
-    while (done < static_cast<std::size_t>(n)) {
-        const iovec rest{bounce.data() + done, static_cast<std::size_t>(n) - done};
-        ssize_t sent = stream_send(shim.process, socket, {&rest, 1}, 0);
-        if (sent == kUseTcp) {
-            sent = value_of(shim.real.send(socket.fd, rest.iov_base, rest.iov_len, MSG_NOSIGNAL));
-        }
-        if (sent == -EAGAIN) {
-            pollfd wait{socket.fd, POLLOUT, 0};
-            poll(shim, {&wait, 1}, nullptr, nullptr);
-            continue;
-        }
-        if (sent < 0) {
-            return done > 0 ? static_cast<ssize_t>(done) : sent;
-        }
-        done += static_cast<std::size_t>(sent);
-    }
-    return n;
-}
-
 /// Nothing is ever mapped below: what a null pointer with an offset looks like.
 constexpr std::uintptr_t kFirstPage = 4096;
 
@@ -188,28 +133,6 @@ ssize_t sendfile(Shim& shim, Socket& socket, int file_fd, off64_t* offset, std::
         raise_sigpipe();
     }
     return n;
-}
-
-ssize_t splice(Shim& shim,
-               int in_fd,
-               off64_t* in_offset,
-               int out_fd,
-               off64_t* out_offset,
-               std::size_t count,
-               unsigned flags) {
-    Socket* source = shim.table.active(in_fd);
-    Socket* target = shim.table.active(out_fd);
-    if ((in_offset != nullptr && source != nullptr) || (out_offset != nullptr && target != nullptr)) {
-        return -EINVAL;
-    }
-    if (source != nullptr && target != nullptr) {
-        return -EINVAL;  // one end must be a pipe
-    }
-    const ssize_t n = source != nullptr ? splice_to_pipe(shim, *source, out_fd, count, flags)
-                                        : splice_from_pipe(shim, *target, in_fd, count, flags);
-    return n == kUseTcp
-               ? value_of(shim.real.splice(in_fd, in_offset, out_fd, out_offset, count, flags))
-               : n;
 }
 
 }  // namespace smcd::preload::calls

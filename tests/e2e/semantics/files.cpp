@@ -116,6 +116,37 @@ void splice_both_ways(Context& c) {
     c.result("at the end", ::splice(fd, nullptr, pipe[1], nullptr, 10, 0));
 }
 
+// One thread fills and empties the pipe: it must never wait for room once it has moved something.
+void splice_with_a_pipe_that_is_full(Context& c) {
+    const int fd = c.open();
+    std::array<int, 2> pipe{};
+    check(::pipe(pipe.data()), "pipe");
+    c.result("an empty pipe", ::splice(pipe[0], nullptr, fd, nullptr, 10, SPLICE_F_NONBLOCK));
+    c.result("a byte", ::write(pipe[1], "x", 1));
+    c.peer().run("send 100000");
+    c.await(fd, POLLIN);
+    c.say("blocking: some %d", ::splice(fd, nullptr, pipe[1], nullptr, 100'000, 0) > 0);
+    set_nonblocking(fd, true);
+    ssize_t moved = 1;
+    for (int i = 0; i < 100 && moved > 0; ++i) {
+        moved = ::splice(fd, nullptr, pipe[1], nullptr, 100'000, SPLICE_F_NONBLOCK);
+    }
+    c.result("at last", moved);
+    std::size_t total = 0;
+    set_nonblocking(pipe[0], true);
+    for (std::array<char, 65536> sink{}; total < 100'001;) {
+        const ssize_t n = ::read(pipe[0], sink.data(), sink.size());
+        if (n > 0) {
+            total += static_cast<std::size_t>(n);
+        } else {
+            c.await(fd, POLLIN);
+            ::splice(fd, nullptr, pipe[1], nullptr, 100'000, SPLICE_F_NONBLOCK);
+        }
+    }
+    c.say("in all %zu", total);
+    c.result("not a pipe", ::splice(fd, nullptr, file_with("", 0), nullptr, 10, 0));
+}
+
 void formatted_output(Context& c) {
     const int fd = c.open();
     c.result("dprintf", ::dprintf(fd, "%s %d", "number", 42));
@@ -154,14 +185,15 @@ void stdio_with_bytes_waiting(Context& c) {
 }
 
 constexpr std::array kCases = {
-    Case{"positions",                positions               },
-    Case{"not_a_file",               not_a_file              },
-    Case{"sendfile_from_a_file",     sendfile_from_a_file    },
-    Case{"sendfile_after_shutdown",  sendfile_after_shutdown },
-    Case{"splice_both_ways",         splice_both_ways        },
-    Case{"formatted_output",         formatted_output        },
-    Case{"stdio_stream",             stdio_stream            },
-    Case{"stdio_with_bytes_waiting", stdio_with_bytes_waiting},
+    Case{"positions",                       positions                      },
+    Case{"not_a_file",                      not_a_file                     },
+    Case{"sendfile_from_a_file",            sendfile_from_a_file           },
+    Case{"sendfile_after_shutdown",         sendfile_after_shutdown        },
+    Case{"splice_both_ways",                splice_both_ways               },
+    Case{"splice_with_a_pipe_that_is_full", splice_with_a_pipe_that_is_full},
+    Case{"formatted_output",                formatted_output               },
+    Case{"stdio_stream",                    stdio_stream                   },
+    Case{"stdio_with_bytes_waiting",        stdio_with_bytes_waiting       },
 };
 
 } // namespace
