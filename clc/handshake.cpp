@@ -242,8 +242,11 @@ SwallowVerdict swallow_late_message(std::span<const std::byte> inbound, bool exp
         return {};
     }
     const auto behind = inbound.subspan(message.size());
+    if (behind.empty()) {
+        return {false, message.size(), true};
+    }
     Header next;
-    const Front second = behind.empty() ? Front::not_clc : front_of(behind, next);
+    const Front second = front_of(behind, next);
     if (second == Front::message && decode_decline(behind.first(next.length))) {
         return {false, message.size() + next.length};
     }

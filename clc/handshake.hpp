@@ -88,10 +88,11 @@ private:
 };
 
 /// For a side that has settled on TCP already: how many bytes of a CLC message that was under way stand first in the
-/// inbound stream. A client takes one Accept or Decline; a server one Proposal and a Decline right behind it.
+/// inbound stream. A client takes one Accept or Decline; a server one Proposal and the Decline behind it.
 struct SwallowVerdict {
     bool incomplete = false; ///< what stands there may be the beginning of such a message
     std::size_t consumed = 0;
+    bool decline_may_follow = false; ///< a Proposal stands alone: a client that hears nothing sends a Decline later
 };
 [[nodiscard]] SwallowVerdict swallow_late_message(std::span<const std::byte> inbound, bool expects_proposal);
 

@@ -69,6 +69,10 @@ bool swallow(Socket& socket) {
         }
     }
     take_inbound(socket.fd, verdict.consumed);
+    if (verdict.decline_may_follow) {
+        state.expects_proposal = false;
+        return view.ended;
+    }
     return true;
 }
 

@@ -292,6 +292,9 @@ TEST(LateMessages, OfTheClient) {
     const Bytes data = from_hex("68656c6c6f");
     const std::size_t n = complete.proposal.size();
     EXPECT_EQ(swallowed(complete.proposal), std::pair(false, n));
+    EXPECT_TRUE(swallow_late_message(complete.proposal, true).decline_may_follow);
+    EXPECT_FALSE(swallow_late_message(complete.proposal + data, true).decline_may_follow);
+    EXPECT_FALSE(swallow_late_message(complete.proposal + decline, true).decline_may_follow);
     EXPECT_EQ(swallowed(complete.proposal + data), std::pair(false, n));
     EXPECT_EQ(swallowed(complete.proposal + decline + data), std::pair(false, n + decline.size()));
     EXPECT_EQ(swallowed(complete.proposal + complete.confirm), std::pair(false, n));

@@ -65,6 +65,29 @@ class LateConfirm(HandshakeCase):
             self.assertEqual(raw.receive_all(sock), (b"", "end"))
             self.process.expect("^end")
 
+    def test_proposal_and_decline_come_apart_behind_the_fork(self):
+        """The server gave up before there was a Proposal; the client, when no answer came."""
+        sock = self.dial(self.port)
+        proposal = self.real_proposal()
+        self.process.expect("^accepted")
+        self.process.say("fork")
+        self.process.expect("^serving")
+        for message in (proposal, clc.decline() + TAIL):
+            sock.sendall(message)
+            lib.wait_until(lambda: self.taken(sock), what="an empty receive queue")
+        self.assertEqual(raw.receive(sock, len(TAIL)), TAIL)
+        raw.end_input(sock)
+        self.assertEqual(raw.receive_all(sock), (b"", "end"))
+
+    @staticmethod
+    def taken(sock):
+        """Whether the server's side has read all that was sent."""
+        wanted = "%s:%04X" % ("0100007F", sock.getpeername()[1])
+        client = "%s:%04X" % ("0100007F", sock.getsockname()[1])
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            rows = [line.split() for line in table]
+        return any(row[1:3] == [wanted, client] and row[4].endswith(":00000000") for row in rows)
+
     def test_forked_in_between(self):
         self.take_back("fork")
 
