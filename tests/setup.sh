@@ -13,7 +13,8 @@ packages_of() {
         ;;
     test)
         echo python3 binutils procps iproute2 curl socat tshark \
-            redis-server redis-tools nginx-light wrk iperf3
+            redis-server redis-tools nginx-light wrk iperf3 memcached openssl \
+            postgresql mariadb-server
         ;;
     demo)
         echo redis-server redis-tools nginx-light wrk iperf3 sockperf

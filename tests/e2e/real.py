@@ -1,8 +1,10 @@
 """What the tests with real programs share: packages, configuration folders, proof of use."""
 
 import os
+import pwd
 import random
 import shutil
+import subprocess
 
 import lib
 
@@ -30,6 +32,32 @@ class RealCase(lib.Case):
     def tool(self, name):
         """The full path of an installed program."""
         return shutil.which(name, path=self.path())
+
+    def run_as(self, name):
+        """The command prefix that makes root another user, for programs that refuse root."""
+        self.user = None
+        if os.geteuid() != 0:
+            return []
+        self.user = pwd.getpwnam(name)
+        return ["setpriv", f"--reuid={name}", f"--regid={self.user.pw_gid}", "--clear-groups",
+                "--inh-caps=-all"]
+
+    def own(self, path):
+        """Gives a file to the user of run_as()."""
+        if self.user is not None:
+            os.chown(path, self.user.pw_uid, self.user.pw_gid)
+
+    def certificate(self):
+        """Paths of a key, of its self-signed certificate for localhost, and of both in one."""
+        files = {name: self.folder / f"tls.{name}" for name in ("key", "crt", "pem")}
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,"
+                        "IP:127.0.0.1", "-keyout", files["key"], "-out", files["crt"]],
+                       check=True, capture_output=True)
+        files["pem"].write_bytes(files["key"].read_bytes() + files["crt"].read_bytes())
+        for path in files.values():
+            path.chmod(0o644)
+        return files
 
     def listening_server(self, *args, port, **options):
         """Starts a server under WRAP_S and waits until it listens."""
