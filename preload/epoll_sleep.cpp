@@ -98,7 +98,7 @@ void EpollSet::arm(Process& process, Entry& entry) noexcept {
     Channel& channel = socket.channel;
     // A failure leaves the last resort: a byte on the TCP connection.
     static_cast<void>(
-        process.loopback()->export_doorbell(channel.remote, static_cast<unsigned>(door_)));
+        socket.device->export_doorbell(channel.remote, static_cast<unsigned>(door_)));
     // Already armed lines are left alone: no store, no bounce.
     if ((channel.own_bells->doors_in.load(std::memory_order_relaxed) & bit) == 0) {
         channel.own_bells->doors_in.fetch_or(bit, std::memory_order_relaxed);

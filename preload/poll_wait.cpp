@@ -157,7 +157,7 @@ void arm(Shim& shim, std::span<const pollfd> fds, unsigned door) noexcept {
             continue;
         }
         Channel& channel = socket->channel;
-        static_cast<void>(shim.process.loopback()->export_doorbell(channel.remote, door));
+        static_cast<void>(socket->device->export_doorbell(channel.remote, door));
         // The peer's end and reset ring both bells, so one of them is always armed, whatever was asked for.
         const bool wants_out = (entry.events & kOut) != 0;
         if (!wants_out || (entry.events & ~kOut) != 0) {

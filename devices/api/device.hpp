@@ -82,4 +82,33 @@ public:
     [[nodiscard]] virtual bool has_signal(unsigned door) const noexcept = 0;
 };
 
+/// What the runtime needs of a device besides the port: who we are to peers, news, fork.
+class LinkedDevice : public Device {
+public:
+    /// Our id for CLC messages; constant until the next fork(). Errors: no descriptor, no slot.
+    [[nodiscard]] virtual Result<LinkGroupId> link_group_id() = 0;
+    /// The id to take if we have none yet and nobody has it: all devices of a process should have
+    /// the same, since a Proposal announces one for all. Thread: any.
+    virtual void prefer_group(LinkGroupId /*id*/) {}
+    /// Makes sure that the owner of `dmb` can ring our doorbell; cheap when it already can.
+    virtual Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) = 0;
+    /// Whether a link to that peer exists already (first contact or not).
+    [[nodiscard]] virtual bool has_link(LinkGroupId remote) const = 0;
+
+    /// Descriptor that is readable (epoll, level) when there is news for service(); -1: none, or
+    /// none yet.
+    [[nodiscard]] virtual int poll_fd() const noexcept = 0;
+    /// Handles what poll_fd() announced; never blocks.
+    virtual void service() = 0;
+
+    /// Called when a sleeping peer cannot be rung. Devices that always can ignore it.
+    virtual void set_last_resort(std::function<void(const RemoteDmb&)> /*wake_peer*/) {}
+
+    /// Around fork(): before_fork() takes the device's lock, so that the child finds its tables
+    /// whole. In the child, what was inherited stays usable; what is new is the child's own.
+    virtual void before_fork() = 0;
+    virtual void after_fork_in_parent() = 0;
+    virtual void after_fork_in_child() = 0;
+};
+
 } // namespace smcd::dev

@@ -74,6 +74,7 @@ public:
     SignalAreas areas;
     IndexTable indices;
     std::atomic<int> poll_fd{-1};
+    std::atomic<std::uint32_t> preferred_group{0}; ///< for the next rendezvous; 0: any
     using LastResort = std::function<void(const RemoteDmb&)>;
     std::atomic<const LastResort*> last_resort{nullptr};
     void set_last_resort(LastResort wake_peer);

@@ -51,7 +51,8 @@ Result<LinkGroupId> LoopbackDevice::Impl::ensure_rendezvous() {
         poll_fd.store(epoll_.get(), std::memory_order_release);
     }
     for (int attempt = 0; attempt < kNameTriesMax; ++attempt) {
-        const LinkGroupId id(random_u32());
+        const std::uint32_t preferred = preferred_group.exchange(0, std::memory_order_relaxed);
+        const LinkGroupId id(preferred != 0 ? preferred : random_u32());
         auto listener = listen_at(id);
         if (!listener && listener.error() == std::errc::address_in_use) {
             continue;

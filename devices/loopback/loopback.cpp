@@ -159,6 +159,10 @@ Result<LinkGroupId> LoopbackDevice::link_group_id() {
     return without_throwing([&] { return impl_->link_group_id(); });
 }
 
+void LoopbackDevice::prefer_group(LinkGroupId id) {
+    impl_->preferred_group.store(id.value(), std::memory_order_relaxed);
+}
+
 Result<void> LoopbackDevice::export_doorbell(const RemoteDmb& dmb, unsigned door) {
     Link& link = *static_cast<Link*>(dmb.route);
     if (door >= kDoorbellCount || (impl_->doorbells.mine() & (1ULL << door)) == 0) {

@@ -40,7 +40,7 @@ struct LoopbackOptions {
     bool populate = false; ///< fault the pages of a DMB in when it is registered
 };
 
-class LoopbackDevice final : public Device {
+class LoopbackDevice final : public LinkedDevice {
 public:
     /// `doorbells` must outlive the device. Opens nothing yet: the rendezvous socket is made at the
     /// first need.
@@ -72,32 +72,33 @@ public:
     /// Our id for CLC messages; opens the rendezvous socket at the first call. A process whose
     /// effective uid changed since gets a new rendezvous (new id), since SO_PEERCRED shows the
     /// credentials of listen().
-    [[nodiscard]] Result<LinkGroupId> link_group_id();
+    [[nodiscard]] Result<LinkGroupId> link_group_id() override;
+    void prefer_group(LinkGroupId id) override;
     /// Makes sure that the peer of `dmb` holds the eventfd of our doorbell; cheap when it already
     /// does.
-    Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door);
+    Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) override;
     /// Whether a link to that peer exists already (first contact or not).
-    [[nodiscard]] bool has_link(LinkGroupId remote) const;
+    [[nodiscard]] bool has_link(LinkGroupId remote) const override;
 
     /// Descriptor that is readable (epoll, level) when a peer connected, sent something or went
     /// away.
-    [[nodiscard]] int poll_fd() const noexcept;
+    [[nodiscard]] int poll_fd() const noexcept override;
     /// Handles what poll_fd() announced; never blocks. Links whose peer died are dropped once no
     /// DMB uses them.
-    void service();
+    void service() override;
 
     /// Called by signal() when a peer's doorbell sleeps and cannot be rung, at most once per sleep:
     /// its eventfd is not known here, or is unusable. The caller then wakes the peer by other
     /// means. Must not block. Thread: any; the function may be called from any thread that signals.
-    void set_last_resort(std::function<void(const RemoteDmb&)> wake_peer);
+    void set_last_resort(std::function<void(const RemoteDmb&)> wake_peer) override;
 
     /// Around fork(): before_fork() takes the device's lock, so that the child finds its tables
     /// whole.
-    void before_fork();
-    void after_fork_in_parent();
+    void before_fork() override;
+    void after_fork_in_parent() override;
     /// In the child after fork(): inherited DMBs and attachments stay usable (signal, harvest,
     /// memory), but new ones go over a rendezvous and links of the child's own.
-    void after_fork_in_child();
+    void after_fork_in_child() override;
 
     /// Number of live links, local DMBs and attached DMBs (statistics, leak tests).
     struct Usage {

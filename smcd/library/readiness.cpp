@@ -210,7 +210,7 @@ void arm(smcd_sock& sock, short wanted, unsigned door) noexcept {
     if (socket.phase() != Phase::smc) {
         return;
     }
-    static_cast<void>(sock.process().loopback()->export_doorbell(socket.channel.remote, door));
+    static_cast<void>(socket.device->export_doorbell(socket.channel.remote, door));
     // The peer's end and reset ring both bells, so one of them is always armed, whatever was asked
     // for.
     const bool wants_out = (wanted & kOut) != 0;

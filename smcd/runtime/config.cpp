@@ -1,9 +1,11 @@
 #include "smcd/runtime/config.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
-#include <array>
 #include <string_view>
+#include <utility>
 
 #include "smcd/base/ids.hpp"
 #include "smcd/base/log.hpp"
@@ -41,7 +43,33 @@ void read_profile(Config& config) {
     SMCD_LOG(error, "unknown profile '%s', using balanced", value);
 }
 
+struct KindName {
+    std::string_view name;
+    DeviceKind kind;
+};
+
+constexpr std::array<KindName, 1> kDeviceKinds{{
+    {"loopback", DeviceKind::loopback},
+}};
+
 }  // namespace
+
+std::vector<DeviceChoice> parse_devices(std::string_view text) {
+    std::vector<DeviceChoice> devices;
+    while (!text.empty()) {
+        const std::string_view word = text.substr(0, text.find(','));
+        text.remove_prefix(std::min(text.size(), word.size() + 1));
+        const std::string_view name = word.substr(0, word.find(':'));
+        const auto kind = std::find_if(
+            kDeviceKinds.begin(), kDeviceKinds.end(), [name](const KindName& entry) { return entry.name == name; });
+        if (kind == kDeviceKinds.end()) {
+            SMCD_LOG(error, "SMCD_DEVICES: no device '%.*s'", static_cast<int>(word.size()), word.data());
+            continue;
+        }
+        devices.push_back({kind->kind, std::string(word.substr(std::min(word.size(), name.size() + 1)))});
+    }
+    return devices;
+}
 
 bool set_profile(Config& config, std::string_view name) {
     for (const Profile& profile : kProfiles) {
@@ -103,6 +131,11 @@ Config read_config() {
     }
     if (const char* ueid = environment("SMCD_UEID"); ueid != nullptr) {
         config.ueid = ueid;
+    }
+    if (const char* devices = environment("SMCD_DEVICES"); devices != nullptr) {
+        if (auto chosen = parse_devices(devices); !chosen.empty()) {
+            config.devices = std::move(chosen);
+        }
     }
     return config;
 }

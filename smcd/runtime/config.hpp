@@ -4,8 +4,19 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
+#include <string_view>
 
 namespace smcd {
+
+/// Kinds of devices that SMCD_DEVICES may name.
+enum class DeviceKind { loopback };
+
+/// One word of SMCD_DEVICES: "kind" or "kind:argument".
+struct DeviceChoice {
+    DeviceKind kind = DeviceKind::loopback;
+    std::string argument; ///< the kind's own
+};
 
 struct Config {
     bool disabled = false;             ///< SMCD_DISABLE=1
@@ -14,6 +25,7 @@ struct Config {
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
     std::string ueid;                  ///< SMCD_UEID; empty: the built-in default
+    std::vector<DeviceChoice> devices{{}}; ///< SMCD_DEVICES, in order of preference
     std::string profile = "balanced";
 };
 
@@ -22,6 +34,9 @@ struct Config {
 
 /// Takes over what the profile of that name means. false: there is none.
 [[nodiscard]] bool set_profile(Config& config, std::string_view name);
+
+/// "loopback,ism:0101" -> the devices in that order; words that name none are logged and left out.
+[[nodiscard]] std::vector<DeviceChoice> parse_devices(std::string_view text);
 
 /// "64k", "1M", "65536" -> bytes; 0 when it is not a size.
 [[nodiscard]] std::uint64_t parse_size(const char* text) noexcept;

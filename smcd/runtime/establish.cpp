@@ -13,10 +13,21 @@
 
 namespace smcd {
 
-clc::LocalOffer local_offer(Process& process, LinkGroupId group) {
-    clc::LocalOffer offer;
-    const dev::LoopbackDevice& device = *process.loopback();
-    offer.devices.add({device.gid(), device.fabric_id()});
+bool make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
+    LinkGroupId group;
+    for (const auto& device : process.devices()) {
+        if (group != LinkGroupId()) {
+            device->prefer_group(group);
+        }
+        const auto own = device->link_group_id();
+        // A Proposal has room for one link group id.
+        if (!own || (as_client && group != LinkGroupId() && *own != group)) {
+            continue;
+        }
+        group = group == LinkGroupId() ? *own : group;
+        offer.devices.add({device->gid(), device->fabric_id()});
+    }
+    process.progress().watch_devices();
     const auto configured = clc::make_ueid(process.config().ueid);
     offer.ueids.add(configured ? *configured : clc::default_ueid());
     utsname system{};
@@ -26,7 +37,7 @@ clc::LocalOffer local_offer(Process& process, LinkGroupId group) {
         std::copy_n(name.begin(), std::min(name.size(), offer.host.size()), offer.host.begin());
     }
     offer.vendor = {true, clc::kFeatureBells, group};
-    return offer;
+    return offer.devices.count > 0;
 }
 
 SizeClass wanted_size_class(const Process& process, const Socket& socket) {
@@ -37,14 +48,13 @@ SizeClass wanted_size_class(const Process& process, const Socket& socket) {
     return SizeClass(size_class_for(socket.receive_buffer_wish));
 }
 
-void prepare_channel(Process& process,
-                     Socket& socket,
+void prepare_channel(Socket& socket,
                      const dev::Dmb& own,
                      const dev::RemoteDmb& remote) {
     ConnBlock& block = *socket.block;
     Channel& channel = socket.channel;
     channel.block = &block;
-    channel.device = process.loopback();
+    channel.device = socket.device;
     channel.dmb = own;
     channel.remote = remote;
     channel.remote.user = &socket;
@@ -56,7 +66,7 @@ void prepare_channel(Process& process,
     block.remote_token = remote.token.value();
     block.size_class_local = own.size_class.value();
     block.size_class_remote = remote.size_class.value();
-    block.device_chid = process.loopback()->fabric_id().value();
+    block.device_chid = socket.device->fabric_id().value();
     open_channel(channel);
 }
 

@@ -20,8 +20,9 @@ void decline(Process& process, Socket& socket, Reason reason, bool may_swallow) 
 }
 
 /// Accept is here: both DMBs must be usable before Confirm goes out.
-void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer) {
-    dev::LoopbackDevice& device = *process.loopback();
+void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid chid) {
+    socket.device = process.device_on(chid);
+    dev::LinkedDevice& device = *socket.device;
     auto remote = device.attach_dmb(peer.group, peer.token);
     if (!remote || remote->size_class != peer.size_class) {
         if (remote) {
@@ -38,7 +39,7 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer) {
         return;
     }
     // The server may write as soon as it has read Confirm: our side must be open before.
-    prepare_channel(process, socket, *own, *remote);
+    prepare_channel(socket, *own, *remote);
     const clc::Message message =
         machine(socket).confirm(
         {own->token, own->size_class, *group, device.gid(), peer.first_contact});
@@ -55,13 +56,11 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer) {
 }  // namespace
 
 Reason client_propose(Process& process, Socket& socket) {
-    dev::LoopbackDevice& device = *process.loopback();
-    const auto group = device.link_group_id();
-    if (!group) {
+    clc::LocalOffer offer;
+    if (!make_offer(process, offer, true)) {
         return Reason::no_resources;
     }
-    process.progress().watch_device();
-    const clc::Message message = machine(socket).start(local_offer(process, *group));
+    const clc::Message message = machine(socket).start(offer);
     return write_outbound(socket.fd, message.span()) ? Reason::none : Reason::peer_gone;
 }
 
@@ -79,7 +78,7 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
             }
             return view.ended;
         case clc::Event::accepted:
-            on_accept(process, socket, step.peer);
+            on_accept(process, socket, step.peer, step.device.chid);
             return true;
         case clc::Event::declined:
             socket.block->peer_reason.store(step.diagnosis, std::memory_order_relaxed);

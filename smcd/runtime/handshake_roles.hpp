@@ -10,8 +10,9 @@ namespace smcd {
 
 class Process;
 
-/// What we offer: the devices, EIDs and extensions of this process.
-[[nodiscard]] clc::LocalOffer local_offer(Process& process, LinkGroupId group);
+/// What we offer: the devices, EIDs and extensions of this process. A client leaves out a device that cannot be reached
+/// under the link group id of the others. false: there is no device.
+[[nodiscard]] bool make_offer(Process& process, clc::LocalOffer& offer, bool as_client);
 
 /// Sends the Proposal. Reason::none, or why nothing was sent.
 [[nodiscard]] Reason client_propose(Process& process, Socket& socket);
@@ -26,9 +27,9 @@ bool server_give_up(Process& process, Socket& socket, Reason reason);
 
 /// Size class of the DMB that this socket receives into.
 [[nodiscard]] SizeClass wanted_size_class(const Process& process, const Socket& socket);
-/// Fills the channel from both DMBs, flushes the pre-buffer into the ring and goes to Phase::smc.
+/// Flushes the pre-buffer into the ring and goes to Phase::smc.
 void establish(Process& process, Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
-/// Writes to the block what `smcu ss` shows of the two DMBs.
-void prepare_channel(Process& process, Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
+/// Fills the channel of socket.device from both DMBs, and the block with what `smcu ss` shows of them.
+void prepare_channel(Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
 
 }  // namespace smcd

@@ -12,23 +12,23 @@ clc::ServerHandshake& machine(Socket& socket) {
     return std::get<clc::ServerHandshake>(socket.handshake->machine);
 }
 
-void drop_dmb(Process& process, Socket& socket) {
+void drop_dmb(Socket& socket) {
     dev::Dmb& dmb = socket.handshake->dmb;
     if (dmb.token != DmbToken()) {
-        static_cast<void>(process.loopback()->unregister_dmb(dmb.token));
+        static_cast<void>(socket.device->unregister_dmb(dmb.token));
         dmb = {};
     }
 }
 
 void to_tcp(Process& process, Socket& socket, Reason reason) {
-    drop_dmb(process, socket);
+    drop_dmb(socket);
     settle_begin(process, socket, reason, false);
 }
 
 void decline(Process& process, Socket& socket, Reason reason) {
     const clc::Message message = machine(socket).decline(reason);
     static_cast<void>(write_outbound(socket.fd, message.span()));
-    drop_dmb(process, socket);
+    drop_dmb(socket);
     // The client's own Decline may be crossing ours.
     settle_begin(process, socket, reason, true);
 }
@@ -40,29 +40,63 @@ Reason reason_of(std::error_code error) {
     return error == std::errc::no_space_on_device ? Reason::max_dmbs : Reason::out_of_memory;
 }
 
-void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
-    dev::LoopbackDevice& device = *process.loopback();
-    const auto group = device.link_group_id();
-    const clc::Match& match = step.matches.items[0];  // the loopback device is all that we offer
-    if (!group || !device.query_remote_gid(match.remote.gid) || !step.vendor.present) {
-        decline(process, socket, group ? Reason::no_smcd_v2_device : Reason::no_resources);
-        return;
+struct Prepared {
+    LinkGroupId group; ///< ours, on the device
+    bool first_contact = false;
+};
+
+/// Registers our DMB on the device of a match. Reason::none, or why the next match is to be tried.
+Reason prepare(Process& process,
+               Socket& socket,
+               const clc::Match& match,
+               const clc::VendorExtension& client,
+               Prepared& prepared) {
+    dev::LinkedDevice* const device = process.device_on(match.remote.chid);
+    if (device == nullptr || !client.present || !device->query_remote_gid(match.remote.gid)) {
+        return Reason::no_smcd_v2_device;
     }
-    process.progress().watch_device();
-    const LinkGroupId client = step.vendor.group;
-    const bool first_contact = !device.has_link(client);
-    auto own = device.register_dmb({match.remote.gid, client, wanted_size_class(process, socket)});
+    const auto group = device->link_group_id();
+    if (!group) {
+        return Reason::no_resources;
+    }
+    prepared = {*group, !device->has_link(client.group)};
+    const auto own =
+        device->register_dmb({match.remote.gid, client.group, wanted_size_class(process, socket)});
     if (!own) {
-        decline(process, socket, reason_of(own.error()));
+        return reason_of(own.error());
+    }
+    socket.device = device;
+    socket.handshake->dmb = *own;
+    return Reason::none;
+}
+
+void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
+    // In the client's order. The first device that works serves the connection; the first failure is what we report.
+    Reason failure = Reason::none;
+    Prepared prepared;
+    const clc::Match* chosen = nullptr;
+    for (const clc::Match& match : step.matches.span()) {
+        const Reason reason = prepare(process, socket, match, step.vendor, prepared);
+        if (reason == Reason::none) {
+            chosen = &match;
+            break;
+        }
+        failure = failure == Reason::none ? reason : failure;
+    }
+    if (chosen == nullptr) {
+        decline(process, socket, failure);
         return;
     }
     HandshakeState& state = *socket.handshake;
-    state.dmb = *own;
-    const clc::Message message = machine(socket).accept(
-        match, {own->token, own->size_class, *group, device.gid(), first_contact});
+    const clc::Message message = machine(socket).accept(*chosen,
+                                                        {state.dmb.token,
+                                                         state.dmb.size_class,
+                                                         prepared.group,
+                                                         socket.device->gid(),
+                                                         prepared.first_contact});
     if (!write_outbound(socket.fd, message.span())) {
         // The client is gone; its Decline may stand behind its Proposal.
-        drop_dmb(process, socket);
+        drop_dmb(socket);
         state.expects_proposal = true;
         settle_begin(process, socket, Reason::peer_gone, true);
         return;
@@ -73,7 +107,7 @@ void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
 /// The client is live already, and its DMB is out of reach: a return to TCP of rings in which we have read and written
 /// nothing. The client sends again what it has sent; all that we need of it is its frame.
 void take_back(Process& process, Socket& socket, Reason reason) {
-    drop_dmb(process, socket);
+    drop_dmb(socket);
     if (!write_outbound(socket.fd, encode(ReturnFrame{}))) {
         settle_reset(process, socket, reason);
         return;
@@ -83,7 +117,7 @@ void take_back(Process& process, Socket& socket, Reason reason) {
 }
 
 void on_confirm(Process& process, Socket& socket, const clc::DmbInfo& peer) {
-    dev::LoopbackDevice& device = *process.loopback();
+    dev::LinkedDevice& device = *socket.device;
     if ((socket.block->flags.load(std::memory_order_acquire) & kFlagForked) != 0) {
         take_back(process, socket, Reason::fork_in_handshake);
         return;
@@ -97,7 +131,7 @@ void on_confirm(Process& process, Socket& socket, const clc::DmbInfo& peer) {
         return;
     }
     const dev::Dmb own = socket.handshake->dmb;
-    prepare_channel(process, socket, own, *remote);
+    prepare_channel(socket, own, *remote);
     establish(process, socket, own, *remote);
 }
 
@@ -108,9 +142,11 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
         to_tcp(process, socket, Reason::peer_gone);
         return true;
     }
-    if (const auto group = process.loopback()->link_group_id();
-        group && machine(socket).state() == clc::ServerHandshake::State::waiting) {
-        machine(socket).start(local_offer(process, *group));
+    if (machine(socket).state() == clc::ServerHandshake::State::waiting) {
+        clc::LocalOffer offer;
+        if (make_offer(process, offer, false)) {
+            machine(socket).start(offer);
+        }
     }
     const clc::Step step = machine(socket).feed(view.span());
     take_inbound(socket.fd, step.consumed);
@@ -133,7 +169,7 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             return true;
         case clc::Event::contradicts:
             // The client is live already and will not look at TCP again.
-            drop_dmb(process, socket);
+            drop_dmb(socket);
             settle_reset(process, socket, step.reason);
             return true;
         case clc::Event::confirmed:

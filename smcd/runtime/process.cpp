@@ -12,6 +12,7 @@
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
+#include "smcd/runtime/devices.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/local_discovery.hpp"
@@ -70,7 +71,7 @@ Process::Process(Config config)
 
 bool Process::ready_for_smc() {
     const std::lock_guard guard(setup_mutex_);
-    if (loopback_ != nullptr) {
+    if (!devices_.empty()) {
         return true;
     }
     auto doorbells = dev::DoorbellTable::create();
@@ -78,9 +79,20 @@ bool Process::ready_for_smc() {
         return false;
     }
     doorbells_ = *std::move(doorbells);
-    loopback_ = std::make_unique<dev::LoopbackDevice>(*doorbells_, dev::LoopbackOptions{});
-    loopback_->set_last_resort(&ring_over_tcp);
-    return true;
+    devices_ = make_devices(config_, *doorbells_);
+    for (const auto& device : devices_) {
+        device->set_last_resort(&ring_over_tcp);
+    }
+    return !devices_.empty();
+}
+
+dev::LinkedDevice* Process::device_on(Chid chid) const noexcept {
+    for (const auto& device : devices_) {
+        if (device->fabric_id() == chid) {
+            return device.get();
+        }
+    }
+    return nullptr;
 }
 
 Socket* Process::acquire_socket(int fd, SocketKind kind) {
@@ -103,7 +115,7 @@ Socket* Process::acquire_socket(int fd, SocketKind kind) {
 void Process::drop_handshake_dmb(Socket& socket) {
     if (socket.handshake != nullptr && socket.channel.device == nullptr &&
         socket.handshake->dmb.token != DmbToken()) {
-        static_cast<void>(loopback_->unregister_dmb(socket.handshake->dmb.token));
+        static_cast<void>(socket.device->unregister_dmb(socket.handshake->dmb.token));
         socket.handshake->dmb = {};
     }
 }
@@ -128,6 +140,7 @@ void Process::release_socket(Socket& socket) {
     socket.beacon.reset();
     socket.block = nullptr;
     socket.channel = Channel{};
+    socket.device = nullptr;
     socket.non_blocking.store(false, std::memory_order_relaxed);
     socket.receive_timeout_known.store(false, std::memory_order_relaxed);
     socket.send_timeout_known.store(false, std::memory_order_relaxed);
@@ -240,10 +253,8 @@ void Process::tear_down(Socket& socket) {
             statistics_.absorb(block);
             learn_from(socket);
         }
-        if (loopback_ != nullptr) {
-            static_cast<void>(loopback_->unregister_dmb(socket.channel.dmb.token));
-            static_cast<void>(loopback_->detach_dmb(socket.channel.remote.token));
-        }
+        static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));
+        static_cast<void>(socket.device->detach_dmb(socket.channel.remote.token));
         socket.channel = Channel{};
     }
     if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
@@ -292,8 +303,8 @@ void Process::before_fork() {
     short_lived_.before_fork();
     discovery_->before_fork();
     progress_->before_fork();
-    if (loopback_ != nullptr) {
-        loopback_->before_fork();
+    for (const auto& device : devices_) {
+        device->before_fork();
     }
     sockets_mutex_.lock();
     arena_.lock();
@@ -309,8 +320,8 @@ void Process::before_fork() {
 void Process::after_fork_in_parent() {
     arena_.unlock();
     sockets_mutex_.unlock();
-    if (loopback_ != nullptr) {
-        loopback_->after_fork_in_parent();
+    for (const auto& device : devices_) {
+        device->after_fork_in_parent();
     }
     progress_->after_fork_in_parent();
     discovery_->after_fork(false);
@@ -328,8 +339,8 @@ void Process::after_fork_in_child() {
     if (doorbells_ != nullptr) {
         doorbells_->after_fork_in_child();
     }
-    if (loopback_ != nullptr) {
-        loopback_->after_fork_in_child();
+    for (const auto& device : devices_) {
+        device->after_fork_in_child();
     }
     progress_->after_fork_in_child();
     discovery_->after_fork(true);

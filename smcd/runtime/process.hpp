@@ -6,10 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
+#include "devices/api/device.hpp"
 #include "devices/api/doorbell.hpp"
-#include "devices/loopback/loopback.hpp"
 #include "smcd/base/reason.hpp"
 #include "smcd/core/conn_arena.hpp"
 #include "smcd/runtime/config.hpp"
@@ -40,13 +41,16 @@ public:
 
     [[nodiscard]] const Config& config() const noexcept { return config_; }
     [[nodiscard]] dev::DoorbellTable* doorbells() noexcept { return doorbells_.get(); }
-    [[nodiscard]] dev::LoopbackDevice* loopback() noexcept { return loopback_.get(); }
+    /// Our devices, in order of preference; empty before ready_for_smc().
+    [[nodiscard]] std::span<const std::unique_ptr<dev::LinkedDevice>> devices() const noexcept { return devices_; }
+    /// The device on that fabric; nullptr: none.
+    [[nodiscard]] dev::LinkedDevice* device_on(Chid chid) const noexcept;
     [[nodiscard]] ConnArena& arena() noexcept { return arena_; }
     [[nodiscard]] Discovery& discovery() noexcept { return *discovery_; }
     [[nodiscard]] Progress& progress() noexcept { return *progress_; }
     [[nodiscard]] ShortLived& short_lived() noexcept { return short_lived_; }
     [[nodiscard]] Statistics& statistics() noexcept { return statistics_; }
-    /// Makes doorbells and device at the first need. false: they cannot be had.
+    /// Makes doorbells and devices at the first need. false: they cannot be had.
     [[nodiscard]] bool ready_for_smc();
 
     /// A Socket for a new TCP socket; never nullptr.
@@ -100,7 +104,7 @@ private:
     Config config_;
     std::mutex setup_mutex_;
     std::unique_ptr<dev::DoorbellTable> doorbells_;
-    std::unique_ptr<dev::LoopbackDevice> loopback_;
+    std::vector<std::unique_ptr<dev::LinkedDevice>> devices_; ///< set once, under the lock
     ConnArena arena_;
     std::unique_ptr<Discovery> discovery_;
     std::unique_ptr<Progress> progress_;

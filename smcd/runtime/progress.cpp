@@ -10,6 +10,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -48,11 +49,17 @@ Socket* socket_of(std::uint64_t tag) noexcept {
 }  // namespace
 
 struct Progress::Impl {
-    explicit Impl(int set_fd) : connections(io, set_fd), device(io), timer(io) {}
+    explicit Impl(int set_fd) : connections(io, set_fd), timer(io) {}
 
     asio::io_context io{1};
     asio::posix::stream_descriptor connections; ///< our epoll set of connections
-    asio::posix::stream_descriptor device;      ///< the loopback device's poll_fd(), borrowed
+    struct WatchedDevice {
+        WatchedDevice(asio::io_context& context, dev::LinkedDevice& watched) : device(watched), news(context) {}
+        dev::LinkedDevice& device;
+        asio::posix::stream_descriptor news; ///< its poll_fd(), borrowed
+        bool waiting = true;
+    };
+    std::vector<std::unique_ptr<WatchedDevice>> devices; ///< under the mutex
     asio::steady_timer timer;
     std::atomic<std::uint32_t> watches{0};      ///< calls of watch()
     std::mutex mutex;
@@ -62,11 +69,11 @@ struct Progress::Impl {
     };
     std::vector<Deadline> deadlines;
     bool timer_armed = false;
-    bool device_watched = false;
     std::thread thread;
 
     void wait_connections(Process& process);
-    void wait_device(Process& process);
+    void wait_device(WatchedDevice& watched);
+    void on_device(WatchedDevice& watched);
     void on_connections(Process& process);
     void on_timer(Process& process);
     void arm_timer(Process& process);
@@ -112,14 +119,25 @@ void Progress::Impl::on_connections(Process& process) {
     }
 }
 
-void Progress::Impl::wait_device(Process& process) {
-    device.async_wait(asio::posix::stream_descriptor::wait_read,
-                      [this, &process](const boost::system::error_code& error) {
-                          if (!error) {
-                              process.loopback()->service();
-                              wait_device(process);
-                          }
-                      });
+void Progress::Impl::wait_device(WatchedDevice& watched) {
+    watched.news.async_wait(asio::posix::stream_descriptor::wait_read,
+                            [this, &watched](const boost::system::error_code& error) {
+                                if (!error) {
+                                    on_device(watched);
+                                }
+                            });
+}
+
+void Progress::Impl::on_device(WatchedDevice& watched) {
+    watched.device.service();
+    if (watched.device.poll_fd() == watched.news.native_handle()) {
+        wait_device(watched);
+        return;
+    }
+    // The device has closed what we borrowed; it may come back with another.
+    watched.news.release();
+    const std::lock_guard guard(mutex);
+    watched.waiting = false;
 }
 
 void Progress::Impl::arm_timer(Process& process) {
@@ -165,7 +183,9 @@ Progress::~Progress() {
     }
     impl_->io.stop();
     impl_->thread.join();
-    static_cast<void>(impl_->device.release());  // the device's own
+    for (const auto& watched : impl_->devices) {
+        static_cast<void>(watched->news.release());  // the device's own
+    }
     unhide_fd(impl_->connections.native_handle());
 }
 
@@ -226,7 +246,7 @@ bool Progress::watch(Socket& socket) {
         return false;
     }
     socket.watch_epoch.store(epoch(), std::memory_order_relaxed);
-    watch_device();
+    watch_devices();
     return true;
 }
 
@@ -251,22 +271,34 @@ void Progress::arm_deadline(Socket& socket, std::uint64_t deadline_ns) {
     }
 }
 
-void Progress::watch_device() {
-    dev::LoopbackDevice* loopback = process_.loopback();
-    if (impl_ == nullptr || loopback == nullptr || loopback->poll_fd() < 0) {
+void Progress::watch_devices() {
+    if (impl_ == nullptr) {
         return;
     }
-    const std::lock_guard guard(impl_->mutex);
-    if (impl_->device_watched) {
-        return;
+    for (const auto& device : process_.devices()) {
+        const int fd = device->poll_fd();
+        if (fd < 0) {
+            continue;
+        }
+        const std::lock_guard guard(impl_->mutex);
+        auto& all = impl_->devices;
+        const auto known =
+            std::find_if(all.begin(), all.end(), [&](const auto& watched) { return &watched->device == device.get(); });
+        if (known != all.end() && (*known)->waiting) {
+            continue;
+        }
+        const bool outer = std::exchange(this_is_progress, true);
+        Impl::WatchedDevice& watched =
+            known != all.end() ? **known
+                               : *all.emplace_back(std::make_unique<Impl::WatchedDevice>(impl_->io, *device));
+        watched.waiting = true;
+        asio::post(impl_->io, [this, fd, &watched] {
+            boost::system::error_code error;
+            watched.news.assign(fd, error);
+            impl_->wait_device(watched);
+        });
+        this_is_progress = outer;
     }
-    impl_->device_watched = true;
-    const bool outer = std::exchange(this_is_progress, true);
-    asio::post(impl_->io, [this, fd = loopback->poll_fd()] {
-        impl_->device.assign(fd);
-        impl_->wait_device(process_);
-    });
-    this_is_progress = outer;
 }
 
 void Progress::before_fork() {

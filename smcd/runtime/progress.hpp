@@ -1,7 +1,7 @@
 // Progress: one helper thread per process, started at the first accelerated (or hopeful) connection. Floor 3.
 //
 // It advances handshakes that no application thread is driving, ends those whose patience is over, notices dead peers by
-// their TCP connection, and serves the loopback device's rendezvous. It sleeps whenever there is nothing of that: no tick.
+// their TCP connection, and serves the devices. It sleeps whenever there is nothing of that: no tick.
 // Boost.Asio runs its loop; the connections' descriptors sit in one epoll set of our own, which Asio watches, because
 // they belong to the application and may be closed by it at any time.
 #pragma once
@@ -38,8 +38,8 @@ public:
     void unwatch(Socket& socket);
     /// Makes the thread look at the socket's deadline when it is due.
     void arm_deadline(Socket& socket, std::uint64_t deadline_ns);
-    /// Watches the loopback device's poll_fd().
-    void watch_device();
+    /// Watches the poll_fd() of each device that has one by now.
+    void watch_devices();
 
     /// Whether the calling thread is the progress thread: its calls are never treated as the application's.
     [[nodiscard]] static bool on_progress_thread() noexcept;

@@ -61,6 +61,7 @@ public:
 
     ConnBlock* block = nullptr;
     Channel channel;
+    dev::LinkedDevice* device = nullptr;      ///< of the channel, or of the DMB of a server's handshake
     SpinPolicy spin_data;
     SpinPolicy spin_space;
     std::unique_ptr<HandshakeState, HandshakeStateDeleter> handshake;
