@@ -29,7 +29,7 @@ FLOORS = {
 LIBRARIES = {
     "Boost.Asio": (r"^boost/asio", ("smcd/runtime", "smcd/tools")),
     "spdlog": (r"^spdlog/", ("smcd/runtime", "smcd/tools")),
-    "CLI11": (r"^CLI/", ("smcd/runtime", "smcd/tools")),
+    "CLI11": (r"^CLI/", ("smcd/runtime", "smcd/tools", "bench")),
     "Protobuf": (r"^google/protobuf|\.pb\.h$", ("smcd/tools", "bench")),
     "source_location": (r"^source_location$", ()),
     "cassert": (r"^(cassert|assert\.h)$", ()),
