@@ -325,7 +325,7 @@ Result run_campaign(const Options& options) {
         for (std::size_t i = 0; i < result.lines.size(); ++i) {
             Line& line = result.lines[repetition % 2 == 0 ? i : result.lines.size() - 1 - i];
             progress.step(line);
-            take(line, run_sample(line.plan), repetition, result);
+            take(line, run_settled(line.plan), repetition, result);
         }
     }
     if (!floors.empty()) {

@@ -78,7 +78,7 @@ std::optional<double> round_trips(const Options& options, bool under_shim) {
     plan.count = options.count != 0 ? options.count : kRoundTrips;
     plan.warmup_s = options.warmup_s;
     plan.congestion = options.congestion;
-    const Measured measured = run_sample(plan);
+    const Measured measured = run_settled(plan);
     const Sample& sample = measured.sample;
     if (sample.failed() || (under_shim && !sample.accelerated())) {
         return std::nullopt;

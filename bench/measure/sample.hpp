@@ -17,6 +17,10 @@ struct Measured {
 /// sample.reason.
 [[nodiscard]] Measured run_sample(const Plan& plan);
 
+/// The same; a sample whose handshake ran out of time, which says something about the load of the
+/// machine only, is repeated, at most twice.
+[[nodiscard]] Measured run_settled(const Plan& plan);
+
 /// Fills the percentiles from a histogram; `scale`: what of each recorded time counts (half of a
 /// round trip: 0.5).
 void fill_percentiles(Percentiles& percentiles, const Histogram& histogram, double scale);

@@ -54,7 +54,8 @@ struct SendState {
     Reserved reserved = Reserved::nothing;
     TxPath::Reservation ring; ///< of the ring, while `reserved` says so
     std::size_t deferred = 0; ///< its first bytes, copied by sends with MSG_MORE, not published
-    std::size_t room = 0;     ///< bytes that the spans hold
+    std::size_t row_end = 0;  ///< up to here a row of MSG_MORE fits without a further look
+    std::size_t room = 0;     ///< bytes that the spans hold; they outlive the reservation
     Bounce bounce;            ///< TCP: unsent bytes, and the space behind them
 };
 
@@ -106,6 +107,11 @@ smcd_sock* adopt(smcd_ctx& ctx, Socket& inner, int fd) noexcept;
 /// The ring or TCP, whichever the connection is on. n or -errno.
 ssize_t plain_send(smcd_sock& sock, std::span<const iovec> parts, int flags) noexcept;
 ssize_t plain_receive(smcd_sock& sock, std::span<const iovec> parts, int flags) noexcept;
+
+/// Whether flush_deferred() has anything to do.
+inline bool has_deferred(const smcd_sock& sock) noexcept {
+    return sock.tx.deferred != 0 || !sock.tx.bounce.empty();
+}
 
 /// Brings deferred bytes of the sending side on their way. 0, or -errno (EAGAIN: non-blocking, some
 /// are left).

@@ -66,7 +66,6 @@ ssize_t rescue(smcd_sock& sock, std::size_t bytes) noexcept {
     const std::array<iovec, 2> parts{
         {{tx.ring.first.data(), first}, {tx.ring.second.data(), bytes - first}}
     };
-    tx.reserved = Reserved::nothing;
     std::size_t done = 0;
     while (done < bytes) {
         std::array<iovec, 2> rest = parts;
@@ -83,23 +82,52 @@ ssize_t rescue(smcd_sock& sock, std::size_t bytes) noexcept {
     return 0;
 }
 
+/// Whether the peer will read nothing any more. As on TCP, what is sent to it vanishes and draws a
+/// reset.
+bool peer_is_gone(const ConnBlock& block) noexcept {
+    return (block.rx.peer_flags.load(std::memory_order_relaxed) &
+            (kPeerConnClosed | kPeerConnAbort)) != 0 ||
+           (block.flags.load(std::memory_order_relaxed) & kFlagTcpHangup) != 0;
+}
+
+/// The space behind published bytes stays known, so that the next reservation asks nobody.
+void keep_rest(SendState& tx, std::size_t bytes, std::uint32_t ring_bytes) noexcept {
+    const std::size_t first = std::min(bytes, tx.ring.first.size());
+    tx.ring.first = tx.ring.first.subspan(first);
+    tx.ring.second = tx.ring.second.subspan(bytes - first);
+    if (tx.ring.first.empty()) {
+        tx.ring.first = tx.ring.second;
+        tx.ring.second = {};
+    }
+    const Cursor began = unpack(tx.ring.began).cursor;
+    tx.ring.began = pack(advance(began, static_cast<std::uint32_t>(bytes), ring_bytes));
+    tx.room -= bytes;
+}
+
 /// Publishes the first bytes of the ring reservation, which ends. 0, or -errno.
 ssize_t publish(smcd_sock& sock, std::size_t bytes) noexcept {
     SendState& tx = sock.tx;
     tx.deferred = 0;
+    tx.row_end = 0;
+    tx.reserved = Reserved::nothing;
     if (bytes == 0) {
-        tx.reserved = Reserved::nothing;
         return 0;
     }
-    TxPath path(sock.socket->channel);
+    Channel& channel = sock.socket->channel;
+    TxPath path(channel);
     if (const int error = path.failure(); error != 0) {
-        tx.reserved = Reserved::nothing;
         return refuse(error);
     }
-    if (!path.commit(tx.ring, static_cast<std::uint32_t>(bytes))) [[unlikely]] {
-        return rescue(sock, bytes);
+    if (peer_is_gone(*channel.block)) [[unlikely]] {
+        mark_reset(*channel.block, EPIPE);
+        return 0;
     }
-    tx.reserved = Reserved::nothing;
+    if (!path.commit(tx.ring, static_cast<std::uint32_t>(bytes))) [[unlikely]] {
+        const ssize_t rc = rescue(sock, bytes);
+        tx.room = 0;
+        return rc;
+    }
+    keep_rest(tx, bytes, channel.peer.ring_bytes);
     return 0;
 }
 
@@ -107,19 +135,25 @@ ssize_t publish(smcd_sock& sock, std::size_t bytes) noexcept {
 /// ring.
 ssize_t reserve_ring(smcd_sock& sock, std::size_t min_bytes, int flags) noexcept {
     Socket& socket = *sock.socket;
+    SendState& tx = sock.tx;
     TxPath path(socket.channel);
     for (;;) {
         if (socket.phase() != Phase::smc) {
             return 0;
         }
+        const std::size_t quarter = socket.channel.peer.ring_bytes / 4;
+        const std::size_t wanted = std::clamp<std::size_t>(min_bytes, 1, quarter);
+        // What the last reservation left, unless an ordinary send came between.
+        const std::uint64_t producer = socket.block->tx.producer.load(std::memory_order_relaxed);
+        if (tx.room >= wanted && tx.ring.began == producer) [[likely]] {
+            tx.reserved = Reserved::ring;
+            return static_cast<ssize_t>(tx.room);
+        }
         if (const int error = path.failure(); error != 0) {
             return refuse(error);
         }
-        SendState& tx = sock.tx;
         tx.ring = path.reserve();
         tx.room = tx.ring.first.size() + tx.ring.second.size();
-        const std::size_t quarter = socket.channel.peer.ring_bytes / 4;
-        const std::size_t wanted = std::clamp<std::size_t>(min_bytes, 1, quarter);
         if (tx.room >= wanted) {
             tx.reserved = Reserved::ring;
             return static_cast<ssize_t>(tx.room);
@@ -175,6 +209,7 @@ send_deferred(smcd_sock& sock, const std::byte* data, std::size_t bytes, int fla
     }
     copy_in(tx.ring, tx.deferred, data, bytes);
     tx.deferred += bytes;
+    tx.row_end = std::min(tx.ring.first.size(), piece);
     if ((flags & MSG_MORE) == 0 || tx.deferred >= piece) {
         if (const ssize_t rc = publish(sock, tx.deferred); rc < 0) {
             return rc;
@@ -231,12 +266,37 @@ using namespace smcd;          // NOLINT(google-build-using-namespace): a skin o
 using namespace smcd::library; // NOLINT(google-build-using-namespace)
 
 ssize_t smcd_send(smcd_sock* sock, const void* data, size_t bytes, int flags) {
-    const bool in_row = (flags & MSG_MORE) != 0 || sock->tx.deferred != 0;
-    if (in_row && sock->socket->accelerated()) {
+    SendState& tx = sock->tx;
+    if (flags == MSG_MORE && tx.deferred + bytes < tx.row_end) {
+        // Inside a row: a copy and nothing else. The end of the row looks at the connection.
+        std::memcpy(tx.ring.first.data() + tx.deferred, data, bytes);
+        tx.deferred += bytes;
+        return static_cast<ssize_t>(bytes);
+    }
+    const bool in_row = (flags & MSG_MORE) != 0 || tx.deferred != 0;
+    const iovec part{const_cast<void*>(data), bytes};
+    if (!sock->socket->accelerated()) [[unlikely]] {
+        return smcd_sendv(sock, &part, 1, flags);
+    }
+    if (in_row) {
         return finish(send_deferred(*sock, static_cast<const std::byte*>(data), bytes, flags));
     }
-    const iovec part{const_cast<void*>(data), bytes};
-    return smcd_sendv(sock, &part, 1, flags);
+    if (has_deferred(*sock)) [[unlikely]] {
+        return smcd_sendv(sock, &part, 1, flags);
+    }
+    // In one step when there is space; all else is the slow way's.
+    const IoResult step = TxPath(sock->socket->channel).send({&part, 1}, 0);
+    if (step.status != IoStatus::ok || step.bytes == bytes) {
+        const bool later = step.status == IoStatus::would_block || step.status == IoStatus::moved;
+        if (later) {
+            return finish(plain_send(*sock, {&part, 1}, flags & kFlags));
+        }
+        return step.status == IoStatus::ok ? static_cast<ssize_t>(bytes)
+                                           : finish(refuse(step.error));
+    }
+    const iovec rest{static_cast<char*>(part.iov_base) + step.bytes, bytes - step.bytes};
+    const ssize_t n = plain_send(*sock, {&rest, 1}, flags & kFlags);
+    return static_cast<ssize_t>(step.bytes) + std::max<ssize_t>(n, 0);
 }
 
 ssize_t smcd_sendv(smcd_sock* sock, const iovec* parts, int count, int flags) {
@@ -255,6 +315,17 @@ int smcd_flush(smcd_sock* sock) {
 
 ssize_t smcd_recv(smcd_sock* sock, void* data, size_t bytes, int flags) {
     const iovec part{data, bytes};
+    const Socket& socket = *sock->socket;
+    if (flags == 0 && socket.low_water <= 1 && sock->rx.empty() && sock->rx_skip == 0 &&
+        socket.accelerated()) [[likely]] {
+        const IoResult step = RxPath(sock->socket->channel).receive({&part, 1}, {});
+        if (step.bytes > 0) {
+            return static_cast<ssize_t>(step.bytes);
+        }
+        if (step.status == IoStatus::error) {
+            return finish(refuse(step.error)); // it is told once
+        }
+    }
     return smcd_recvv(sock, &part, 1, flags);
 }
 
@@ -271,8 +342,10 @@ ssize_t smcd_recvv(smcd_sock* sock, const iovec* parts, int count, int flags) {
 
 ssize_t smcd_send_reserve(smcd_sock* sock, smcd_span spans[2], size_t min_bytes, int flags) {
     SendState& tx = sock->tx;
-    if (const ssize_t rc = flush_deferred(*sock, flags); rc < 0) {
-        return finish(rc);
+    if (has_deferred(*sock)) [[unlikely]] {
+        if (const ssize_t rc = flush_deferred(*sock, flags); rc < 0) {
+            return finish(rc);
+        }
     }
     const ssize_t room = reserve_ring(*sock, min_bytes, flags);
     if (room < 0) {
@@ -287,7 +360,6 @@ ssize_t smcd_send_reserve(smcd_sock* sock, smcd_span spans[2], size_t min_bytes,
         return finish(refuse(ENOMEM));
     }
     tx.reserved = Reserved::bounce;
-    tx.room = Bounce::kBytes;
     spans[0] = {tx.bounce.memory.get(), Bounce::kBytes};
     spans[1] = {nullptr, 0};
     return static_cast<ssize_t>(Bounce::kBytes);
@@ -295,7 +367,8 @@ ssize_t smcd_send_reserve(smcd_sock* sock, smcd_span spans[2], size_t min_bytes,
 
 int smcd_send_commit(smcd_sock* sock, size_t bytes) {
     SendState& tx = sock->tx;
-    if (bytes > (tx.reserved == Reserved::nothing ? 0 : tx.room)) {
+    const std::size_t bounce_room = tx.reserved == Reserved::bounce ? Bounce::kBytes : 0;
+    if (bytes > (tx.reserved == Reserved::ring ? tx.room : bounce_room)) {
         return static_cast<int>(finish(refuse(EINVAL)));
     }
     if (tx.reserved == Reserved::ring) {

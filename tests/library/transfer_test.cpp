@@ -191,6 +191,55 @@ TEST(Transfer, PeekWaitsForTheMinimum) {
         });
 }
 
+TEST(Transfer, ReservationsAndSendsInTurns) {
+    run_pair([](smcd_ctx*, smcd_sock* sock) { SMCD_CHILD_CHECK(receive_all(sock) == kTotal); },
+             [](smcd_ctx*, smcd_sock* sock) {
+                 ASSERT_EQ(::smcd_wait_verdict(sock, -1), 1);
+                 for (std::size_t sent = 0, round = 0; sent < kTotal; ++round) {
+                     const std::size_t wish = std::min(kSizes[round % 7], kTotal - sent);
+                     if (round % 4 == 0) {
+                         const auto bytes = pattern_bytes(sent, wish);
+                         ASSERT_EQ(::smcd_send(sock, bytes.data(), wish, 0),
+                                   static_cast<ssize_t>(wish));
+                         sent += wish;
+                         continue;
+                     }
+                     // Several commits out of what one look at the ring gave.
+                     smcd_span spans[2];
+                     const ssize_t room = ::smcd_send_reserve(sock, spans, 1, 0);
+                     ASSERT_GT(room, 0);
+                     const std::size_t n = std::min(wish, spans[0].bytes);
+                     const auto bytes = pattern_bytes(sent, n);
+                     std::memcpy(spans[0].data, bytes.data(), n);
+                     ASSERT_EQ(::smcd_send_commit(sock, n), 0);
+                     sent += n;
+                 }
+             });
+}
+
+TEST(Transfer, CommitsToAPeerThatIsGone) {
+    Line line;
+    run_pair(
+        [&](smcd_ctx*, smcd_sock* sock) {
+            SMCD_CHILD_CHECK(::smcd_wait_verdict(sock, -1) == 1);
+            SMCD_CHILD_CHECK(::smcd_close(sock) == 0);
+            line.child_says();
+            line.child_hears();
+        },
+        [&](smcd_ctx*, smcd_sock* sock) {
+            line.parent_hears();
+            // The first vanishes as on TCP, the next is told.
+            smcd_span spans[2];
+            ASSERT_GT(::smcd_send_reserve(sock, spans, 1, 0), 0);
+            EXPECT_EQ(::smcd_send_commit(sock, 1), 0);
+            const bool told =
+                ::smcd_send_reserve(sock, spans, 1, 0) < 0 || ::smcd_send_commit(sock, 1) < 0;
+            EXPECT_TRUE(told);
+            EXPECT_EQ(errno, EPIPE);
+            line.parent_says();
+        });
+}
+
 TEST(Transfer, SurvivesTheReturnToTcp) {
     // The other side takes the connection back to TCP while this one holds a reservation and unread
     // spans.
