@@ -105,10 +105,11 @@ def memcached_client(port):
             assert file.read(len(value) + 2) == value + b"\r\n"
             assert file.readline() == b"END\r\n"
         assert command(b"add key0 0 0 1", b"x") == b"NOT_STORED\r\n"
-        assert command(b"set n 0 0 2", b"41") == b"STORED\r\n"
-        assert command(b"incr n 1") == b"42\r\n"
-        assert command(b"delete n") == b"DELETED\r\n"
-        assert command(b"get n") == b"END\r\n"
+        mine = b"n%d" % os.getpid()  # the other clients run at the same time
+        assert command(b"set %s 0 0 2" % mine, b"41") == b"STORED\r\n"
+        assert command(b"incr %s 1" % mine) == b"42\r\n"
+        assert command(b"delete " + mine) == b"DELETED\r\n"
+        assert command(b"get " + mine) == b"END\r\n"
         assert command(b"nonsense") == b"ERROR\r\n"
 
 
