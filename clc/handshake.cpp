@@ -220,11 +220,15 @@ Message ServerHandshake::decline(Reason reason) {
     return encode(Decline{decline_version(old), false, wire_code(reason)});
 }
 
+Message late_decline(Reason reason) {
+    return encode(Decline{decline_version(false), false, wire_code(reason)});
+}
+
 SwallowVerdict swallow_late_message(std::span<const std::byte> inbound, bool expects_proposal) {
     Header header;
     const Front front = front_of(inbound, header);
     if (front == Front::incomplete) {
-        return {true, 0};
+        return {true, 0, false};
     }
     if (front == Front::not_clc) {
         return {};
@@ -233,10 +237,10 @@ SwallowVerdict swallow_late_message(std::span<const std::byte> inbound, bool exp
     if (!expects_proposal) {
         const auto accept = decode_accept_confirm(message);
         const bool late = (accept && accept->type == MessageType::accept) || decode_decline(message);
-        return {false, late ? message.size() : 0};
+        return {false, late ? message.size() : 0, false};
     }
     if (decode_decline(message)) {
-        return {false, message.size()};
+        return {false, message.size(), false};
     }
     if (!decode_proposal(message)) {
         return {};
@@ -248,9 +252,9 @@ SwallowVerdict swallow_late_message(std::span<const std::byte> inbound, bool exp
     Header next;
     const Front second = front_of(behind, next);
     if (second == Front::message && decode_decline(behind.first(next.length))) {
-        return {false, message.size() + next.length};
+        return {false, message.size() + next.length, false};
     }
-    return {second == Front::incomplete, message.size()};
+    return {second == Front::incomplete, message.size(), false};
 }
 
 }  // namespace smcd::clc

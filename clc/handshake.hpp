@@ -95,5 +95,7 @@ struct SwallowVerdict {
     bool decline_may_follow = false; ///< a Proposal stands alone: a client that hears nothing sends a Decline later
 };
 [[nodiscard]] SwallowVerdict swallow_late_message(std::span<const std::byte> inbound, bool expects_proposal);
+/// The answer to a Proposal that came when its server had settled on TCP.
+[[nodiscard]] Message late_decline(Reason reason);
 
 }  // namespace smcd::clc

@@ -158,6 +158,12 @@ void EpollRegistry::on_phase(Socket& socket) {
     }
 }
 
+void EpollRegistry::on_inherited(Socket& socket) {
+    if (retag_inherited_ != nullptr) {
+        retag_inherited_(socket);
+    }
+}
+
 void EpollRegistry::on_recycled(Socket& socket) {
     const std::lock_guard guard(mutex_);
     for (EpollSet* set : sets_) {

@@ -52,6 +52,7 @@ public:
     int
     control_nested(EpollSet& set, int operation, int fd, EpollSet& inner, const epoll_event* event);
     void on_phase(Socket& socket) override;
+    void on_inherited(Socket& socket) override;
     void on_recycled(Socket& socket);
 
     int wait(EpollSet& set,
@@ -62,7 +63,10 @@ public:
     /// Takes the steps that sockets of the set wait for: handshakes, returns to TCP by a relative.
     void step(EpollSet& set);
 
-    void set_retag(void (*retag)(Socket&)) noexcept { retag_ = retag; }
+    void set_retag(void (*retag)(Socket&), void (*retag_inherited)(Socket&)) noexcept {
+        retag_ = retag;
+        retag_inherited_ = retag_inherited;
+    }
 
     void before_fork();
     void after_fork(bool in_child);
@@ -87,6 +91,7 @@ private:
     std::vector<EpollSet*> sets_;
     std::vector<EpollSet*> free_;
     void (*retag_)(Socket&) = nullptr;
+    void (*retag_inherited_)(Socket&) = nullptr;
 };
 
 } // namespace smcd::preload

@@ -9,16 +9,25 @@ using namespace smcd::preload;  // NOLINT(google-build-using-namespace): this fi
 
 namespace {
 
-void before_exec() {
-    const ErrnoKeeper keep;
+/// Runs one exec call; it returns only when that fails.
+template <typename Call>
+int run_exec(Call call) {
     Shim* self = shim();
     if (self == nullptr) {
-        return;
+        return call();
     }
+    const int before = errno;
     leave_survivors_of_exec(*self);
-    if (!self->in_vfork_child()) {  // whose memory is its parent's, and stays
+    const bool own_memory = !self->in_vfork_child();
+    if (own_memory) {
         self->process.before_exec();
     }
+    errno = before;
+    const int rc = call();
+    if (own_memory) {
+        self->process.after_failed_exec();
+    }
+    return rc;
 }
 
 /// The words of a variable argument list up to its null pointer, `first` in front; null at the end.
@@ -33,34 +42,28 @@ std::vector<char*> collect(const char* first, va_list& arguments) {
 }  // namespace
 
 SMCD_EXPORT int execve(const char* path, char* const* argv, char* const* envp) noexcept {
-    before_exec();
-    return real_calls().execve(path, argv, envp);
+    return run_exec([&] { return real_calls().execve(path, argv, envp); });
 }
 
 SMCD_EXPORT int execv(const char* path, char* const* argv) noexcept {
-    before_exec();
-    return real_calls().execv(path, argv);
+    return run_exec([&] { return real_calls().execv(path, argv); });
 }
 
 SMCD_EXPORT int execvp(const char* file, char* const* argv) noexcept {
-    before_exec();
-    return real_calls().execvp(file, argv);
+    return run_exec([&] { return real_calls().execvp(file, argv); });
 }
 
 SMCD_EXPORT int execvpe(const char* file, char* const* argv, char* const* envp) noexcept {
-    before_exec();
-    return real_calls().execvpe(file, argv, envp);
+    return run_exec([&] { return real_calls().execvpe(file, argv, envp); });
 }
 
 SMCD_EXPORT int fexecve(int fd, char* const* argv, char* const* envp) noexcept {
-    before_exec();
-    return real_calls().fexecve(fd, argv, envp);
+    return run_exec([&] { return real_calls().fexecve(fd, argv, envp); });
 }
 
 SMCD_EXPORT int execveat(
     int folder, const char* path, char* const* argv, char* const* envp, int flags) noexcept {
-    before_exec();
-    return real_calls().execveat(folder, path, argv, envp, flags);
+    return run_exec([&] { return real_calls().execveat(folder, path, argv, envp, flags); });
 }
 
 SMCD_EXPORT int execl(const char* path, const char* word, ...) noexcept {

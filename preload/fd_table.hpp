@@ -16,10 +16,14 @@ class EpollSet;
 
 class FdTable {
 public:
-    /// The Socket of a connection whose calls we serve; nullptr for all else, plain TCP included.
+    /// The Socket of a connection whose calls we serve; nullptr for all else, plain TCP included. An inherited one
+    /// is taken now (smcd/runtime/inheritance.hpp), which may block.
     [[nodiscard]] Socket* active(int fd) const noexcept {
         const std::uintptr_t word = load(fd);
-        return (word & kTagMask) == kActive ? reinterpret_cast<Socket*>(word) : nullptr;
+        if ((word & kTagMask) == kActive) {
+            return reinterpret_cast<Socket*>(word);
+        }
+        return (word & kTagMask) == kInherited ? take_(fd) : nullptr;
     }
 
     /// The Socket of any TCP socket that we follow (candidates, listeners, plain TCP connections too).
@@ -42,6 +46,12 @@ public:
     bool put_set(int fd, EpollSet* set) noexcept {
         return store(fd, reinterpret_cast<std::uintptr_t>(set) | kSet);
     }
+    /// The next active() calls `take`, which stores the number anew.
+    void put_inherited(int fd, Socket* socket, Socket* (*take)(int)) noexcept {
+        take_ = take;
+        store(fd, reinterpret_cast<std::uintptr_t>(socket) | kInherited);
+    }
+    [[nodiscard]] bool inherited(int fd) const noexcept { return (load(fd) & kTagMask) == kInherited; }
     void clear(int fd) noexcept {
         if (load(fd) != 0) {
             store(fd, 0);
@@ -55,6 +65,7 @@ private:
     static constexpr std::uintptr_t kActive = 0;
     static constexpr std::uintptr_t kPassive = 1;
     static constexpr std::uintptr_t kSet = 2;
+    static constexpr std::uintptr_t kInherited = 3;
     static constexpr std::uintptr_t kTagMask = 3;
     static constexpr unsigned kPageSlots = 1024;
     static constexpr unsigned kPages = 1024;
@@ -73,6 +84,7 @@ private:
 
     std::array<std::atomic<Page*>, kPages> pages_{};
     std::atomic<int> end_{0};
+    Socket* (*take_)(int) = nullptr;
 };
 
 }  // namespace smcd::preload

@@ -31,7 +31,8 @@ bool leave(Shim& shim, int fd, Reason reason) noexcept {
 void leave_survivors_of_exec(Shim& shim) noexcept {
     const int saved = errno;
     for (int fd = 0; fd < shim.table.end(); ++fd) {
-        if (const Socket* socket = shim.table.active(fd); socket != nullptr && survives_exec(*socket, fd)) {
+        // Not active(), which would take inherited connections that another process is to use.
+        if (const Socket* socket = shim.table.socket(fd); socket != nullptr && survives_exec(*socket, fd)) {
             leave(shim, fd, Reason::left_control);
         }
     }

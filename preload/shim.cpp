@@ -6,6 +6,7 @@
 #include <new>
 
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/inheritance.hpp"
 
 namespace smcd::preload {
 namespace {
@@ -20,6 +21,24 @@ void retag_active(Socket& socket) {
     if (Shim* self = shim(); self != nullptr) {
         self->retag(socket, Socket::is_ours(socket.phase()));
     }
+}
+
+void mark_inherited(Socket& socket) {
+    if (Shim* self = shim(); self != nullptr) {
+        self->retag_inherited(socket);
+    }
+}
+
+/// The first call on an inherited connection.
+Socket* take(int fd) {
+    Shim& self = *shim();
+    Socket* socket = self.table.socket(fd);
+    const int saved = errno;
+    take_inherited(self.process, *socket);
+    const bool ours = Socket::is_ours(socket->phase());
+    self.retag(*socket, ours);
+    errno = saved;
+    return ours ? socket : nullptr;
 }
 
 void start() noexcept {
@@ -60,7 +79,7 @@ Shim::Shim(const RealCalls& real_table, Config config)
       process(std::move(config)),
       epoll(real_table, process),
       pid_(raw::getpid()) {
-    epoll.set_retag(&retag_active);
+    epoll.set_retag(&retag_active, &mark_inherited);
     process.set_observer(&epoll);
 }
 
@@ -88,6 +107,17 @@ void Shim::retag(const Socket& socket, bool active) noexcept {
     for (int fd = 0; fd < table.end(); ++fd) {
         if (table.socket(fd) == &socket) {
             table.put_socket(fd, const_cast<Socket*>(&socket), active);
+        }
+    }
+}
+
+void Shim::retag_inherited(const Socket& socket) noexcept {
+    for (int fd = socket.references.load(std::memory_order_relaxed) == 1 ? socket.fd : 0; fd < table.end(); ++fd) {
+        if (table.socket(fd) == &socket) {
+            table.put_inherited(fd, const_cast<Socket*>(&socket), &take);
+        }
+        if (fd == socket.fd && socket.references.load(std::memory_order_relaxed) == 1) {
+            return;
         }
     }
 }

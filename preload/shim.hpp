@@ -35,6 +35,9 @@ public:
     /// Sets or clears the "active" tag of all numbers that name the socket.
     void retag(const Socket& socket, bool active) noexcept;
 
+    /// The next call on the socket takes it first (smcd/runtime/inheritance.hpp).
+    void retag_inherited(const Socket& socket) noexcept;
+
     void after_fork_in_child() noexcept;
 
 private:

@@ -42,9 +42,13 @@ void on_dup(Shim& shim, int fd, int copy) {
     if (socket == nullptr) {
         return;
     }
-    const bool active = shim.table.active(fd) != nullptr;
+    const bool inherited = shim.table.inherited(fd);
+    const bool active = !inherited && shim.table.active(fd) != nullptr;
     if (shim.table.put_socket(copy, socket, active)) {
         socket->references.fetch_add(1, std::memory_order_acq_rel);
+    }
+    if (inherited) {
+        shim.retag_inherited(*socket);
     }
 }
 

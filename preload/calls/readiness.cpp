@@ -5,6 +5,7 @@
 #include "preload/calls/calls.hpp"
 #include "preload/poll_wait.hpp"
 #include "smcd/base/clock.hpp"
+#include "smcd/runtime/handshake.hpp"
 
 namespace smcd::preload::calls {
 namespace {
@@ -117,7 +118,13 @@ ssize_t select(Shim& shim,
 }
 
 ssize_t epoll_ctl(Shim& shim, int epfd, int operation, int fd, epoll_event* event) {
+    if (operation != EPOLL_CTL_DEL && shim.table.inherited(fd) && !Shim::internal()) {
+        static_cast<void>(shim.table.active(fd));  // takes it
+    }
     Socket* socket = shim.table.socket(fd);
+    if (socket != nullptr && !Shim::internal()) {
+        handshake_touch(shim.process, *socket);
+    }
     EpollSet* set = shim.table.set(epfd);
     if (EpollSet* inner = shim.table.set(fd); inner != nullptr && set != nullptr && !Shim::internal()) {
         return shim.epoll.control_nested(*set, operation, fd, *inner, event);

@@ -10,6 +10,7 @@
 #include "smcd/runtime/clc_inbound.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/return_tcp.hpp"
 #include "smcd/runtime/settle.hpp"
@@ -55,12 +56,26 @@ void drive_connecting(Process& process, Socket& socket) {
 }
 
 /// No Proposal was sent, and none will be: the server finds application data, or hears nothing.
-void give_up_connecting(Process& process, Socket& socket) {
+void give_up_connecting(Process& process, Socket& socket, Reason reason) {
     const DirectionGuard guard(socket.block->handshake_lock);
     if (!guard.nested() && socket.phase() == Phase::connecting) {
         process.discovery().unmark(socket.fd, socket.mark);
-        leave_to_tcp(process, socket, Reason::fork_in_handshake);
+        leave_to_tcp(process, socket, reason);
     }
+}
+
+/// A server's handshake begins with the first call on the socket (inheritance.hpp). false: it cannot begin.
+bool touch(Process& process, Socket& socket) {
+    HandshakeState& state = *socket.handshake;
+    if (socket.block->role == Role::client || state.touched) {
+        return true;
+    }
+    state.touched = true;
+    if (process.progress().watch(socket)) {
+        return true;
+    }
+    handshake_refuse_server(process, socket, Reason::no_resources);
+    return false;
 }
 
 /// Phase::handshake: feeds what has arrived to the machine until it wants more.
@@ -77,6 +92,22 @@ void drive_handshake(Process& process, Socket& socket) {
         if (!advanced) {
             return;
         }
+    }
+}
+
+/// A server's connection that no call touches for so long is served by the progress thread, if that runs already.
+constexpr std::uint64_t kUntouchedLimitNs = 5 * kNsPerMs;
+
+void drive_until_decided(Process& process, Socket& socket, std::uint64_t limit_ns) {
+    const std::uint64_t end = monotonic_ns() + limit_ns;
+    const auto undecided = [&socket] {
+        const Phase phase = socket.phase();
+        return phase == Phase::handshake || phase == Phase::connecting;
+    };
+    while (undecided() && monotonic_ns() < end) {
+        pollfd wait{socket.fd, static_cast<short>(socket.phase() == Phase::handshake ? POLLIN : POLLOUT), 0};
+        raw::poll(&wait, 1, 1);
+        handshake_drive(process, socket);
     }
 }
 
@@ -102,9 +133,7 @@ void handshake_start_client(Process& process, Socket& socket) {
 void handshake_start_server(Process& process, Socket& socket) {
     socket.handshake.reset(new HandshakeState());
     socket.handshake->machine.emplace<clc::ServerHandshake>();
-    if (!process.progress().watch(socket)) {
-        handshake_refuse_server(process, socket, Reason::no_resources);
-    }
+    process.progress().arm_deadline(socket, monotonic_ns() + kUntouchedLimitNs);
 }
 
 void handshake_refuse_server(Process& process, Socket& socket, Reason reason) {
@@ -115,6 +144,10 @@ void handshake_refuse_server(Process& process, Socket& socket, Reason reason) {
 
 void handshake_drive(Process& process, Socket& socket) {
     const Phase phase = socket.phase();
+    if (phase == Phase::tcp) {
+        process.follow_relative(socket);
+        return;
+    }
     if (!Socket::is_ours(phase) || phase == Phase::smc ||
         (socket.handshake == nullptr && phase != Phase::returning)) {
         return;
@@ -127,7 +160,7 @@ void handshake_drive(Process& process, Socket& socket) {
     if (socket.phase() == Phase::connecting) {
         drive_connecting(process, socket);
     }
-    if (socket.phase() == Phase::handshake) {
+    if (socket.phase() == Phase::handshake && touch(process, socket)) {
         drive_handshake(process, socket);
     }
     if (socket.phase() == Phase::settling) {
@@ -139,6 +172,12 @@ void handshake_drive(Process& process, Socket& socket) {
     errno = saved;
 }
 
+void handshake_touch(Process& process, Socket& socket) {
+    if (is_untouched(socket)) {
+        handshake_drive(process, socket);
+    }
+}
+
 bool handshake_give_up(Process& process, Socket& socket, Reason reason) {
     const DirectionGuard guard(socket.block->handshake_lock);
     if (guard.nested() || socket.phase() != Phase::handshake) {
@@ -148,33 +187,32 @@ bool handshake_give_up(Process& process, Socket& socket, Reason reason) {
                                               : server_give_up(process, socket, reason);
 }
 
-void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t /*now_ns*/) {
+void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t now_ns) {
+    if (is_untouched(socket) && socket.block->holders.load(std::memory_order_acquire) > 1) {
+        return;  // whoever uses it first has it
+    }
     handshake_drive(process, socket);
-    if (socket.phase() == Phase::handshake) {
+    const HandshakeState* state = socket.handshake.get();
+    const std::uint64_t give_up_ns = state == nullptr ? 0 : state->give_up_ns.load(std::memory_order_relaxed);
+    if (socket.phase() == Phase::handshake && give_up_ns != 0 && now_ns >= give_up_ns) {
         handshake_give_up(process, socket, Reason::timed_out);
     }
 }
 
-void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns) {
-    const std::uint64_t end = monotonic_ns() + limit_ns;
-    const auto undecided = [&socket] {
-        const Phase phase = socket.phase();
-        return phase == Phase::handshake || phase == Phase::connecting;
-    };
+void handshake_resolve(Process& process, Socket& socket, Reason reason, std::uint64_t limit_ns) {
     handshake_drive(process, socket);
-    while (undecided() && monotonic_ns() < end) {
-        pollfd wait{socket.fd, static_cast<short>(socket.phase() == Phase::handshake ? POLLIN : POLLOUT), 0};
-        raw::poll(&wait, 1, 1);
-        handshake_drive(process, socket);
-    }
+    drive_until_decided(process, socket, limit_ns);
     if (socket.phase() == Phase::handshake) {
-        handshake_give_up(process, socket, Reason::fork_in_handshake);
+        handshake_give_up(process, socket, reason);
     } else if (socket.phase() == Phase::connecting) {
-        give_up_connecting(process, socket);
+        give_up_connecting(process, socket, reason);
     }
 }
 
 void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns) {
+    if (is_untouched(socket)) {
+        handshake_give_up(process, socket, Reason::closed_early);
+    }
     handshake_drive(process, socket);
     const std::uint64_t end = monotonic_ns() + limit_ns;
     const auto bytes_wait = [&socket] {

@@ -20,6 +20,9 @@ void handshake_refuse_server(Process& process, Socket& socket, Reason reason);
 /// Advances as far as possible without waiting. Any thread.
 void handshake_drive(Process& process, Socket& socket);
 
+/// Begins a server's handshake that no call has touched yet (inheritance.hpp). Any thread.
+void handshake_touch(Process& process, Socket& socket);
+
 /// Ends the attempt where that is possible without losing a byte (a server that has sent Accept must go on waiting).
 /// Returns whether the verdict is reached.
 bool handshake_give_up(Process& process, Socket& socket, Reason reason);
@@ -31,8 +34,9 @@ void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t now_n
 std::size_t pre_buffer_append(Process& process, Socket& socket, std::span<const iovec> buffers, std::size_t skip);
 [[nodiscard]] std::size_t pre_buffer_room(Socket& socket);
 
-/// Before fork(): drives the handshake to its verdict, or gives it up when limit_ns has passed.
-void handshake_resolve(Process& process, Socket& socket, std::uint64_t limit_ns);
+/// Before fork() and exec(): drives the handshake to its verdict, or gives it up when limit_ns has passed. A server that has
+/// sent Accept is left waiting for Confirm.
+void handshake_resolve(Process& process, Socket& socket, Reason reason, std::uint64_t limit_ns);
 
 /// Brings waiting bytes on their way, for a server that waits for Confirm within limit_ns. Before exec().
 void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns);

@@ -1,6 +1,7 @@
 // HandshakeState: the pure machine of one handshake and what the driver remembers beside it. Floor 3.
 #pragma once
 
+#include <atomic>
 #include <variant>
 
 #include "clc/handshake.hpp"
@@ -12,9 +13,11 @@ namespace smcd {
 struct HandshakeState {
     std::variant<std::monostate, clc::ClientHandshake, clc::ServerHandshake> machine;
     dev::Dmb dmb;             ///< registered for this connection; token 0: not yet
-    bool deadline_armed = false;
+    bool touched = false;     ///< server: a call on the socket has begun the handshake
+    std::atomic<std::uint64_t> give_up_ns{0}; ///< when the patience of waiting bytes ends; 0: none wait
     bool answered = false;    ///< server: Accept is out, only the client can end the handshake now
     bool expects_proposal = false; ///< settling server: the client's Proposal may still come
+    bool owes_answer = false; ///< ... and has come: the client's Decline follows when its patience ends
     std::uint64_t fragment_since_ns = 0; ///< settling: since when a beginning of a CLC message stands inbound
 };
 

@@ -12,20 +12,6 @@ namespace {
 
 constexpr std::uint64_t kDriveSpinNs = 40'000;
 
-/// Counted while a thread sleeps; also when it is cancelled there.
-class Sleeper {
-public:
-    explicit Sleeper(LocalBells& bells) noexcept : bells_(bells) {
-        bells_.sleepers.fetch_add(1, std::memory_order_seq_cst);
-    }
-    ~Sleeper() { bells_.sleepers.fetch_sub(1, std::memory_order_relaxed); }
-    Sleeper(const Sleeper&) = delete;
-    Sleeper& operator=(const Sleeper&) = delete;
-
-private:
-    LocalBells& bells_;
-};
-
 }  // namespace
 
 bool pre_buffer_empty(const Socket& socket) noexcept {
@@ -58,16 +44,20 @@ PollMask pending_poll(Socket& socket) noexcept {
     if (phase == Phase::connecting) {
         return 0;
     }
-    if (may_receive_from_tcp(socket)) {
-        pollfd tcp{socket.fd, POLLIN | POLLRDHUP, 0};
+    const bool sends = may_send_to_tcp(socket);
+    const bool receives = may_receive_from_tcp(socket);
+    if (sends || receives) {
+        const int events = (receives ? POLLIN | POLLRDHUP : 0) | (sends ? POLLOUT : 0);
+        pollfd tcp{socket.fd, static_cast<short>(events), 0};
         if (raw::poll(&tcp, 1, 0) > 0) {
-            mask |= static_cast<PollMask>(tcp.revents);
+            mask |= static_cast<PollMask>(tcp.revents) | ((tcp.revents & POLLOUT) != 0 ? POLLWRNORM : 0);
         }
     }
     if ((flags & kFlagShutRead) != 0) {
         mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+        mask |= (flags & kFlagShutWrite) != 0 ? POLLHUP : 0;
     }
-    const bool room = phase != Phase::returning && pre_buffer_room(socket) >= kPreBufferBytes / 4;
+    const bool room = !sends && phase != Phase::returning && pre_buffer_room(socket) >= kPreBufferBytes / 4;
     if ((flags & kFlagShutWrite) != 0 || room) {
         mask |= POLLOUT | POLLWRNORM;
     }
@@ -96,13 +86,16 @@ WaitStatus wait_for_phase(Process& process,
     }
     process.progress().ensure_watched(socket);
     const std::uint32_t sequence = block.local.sequence.load(std::memory_order_acquire);
-    const Sleeper counted(block.local);
+    // Not undone by a destructor: cancellation must find no frame of ours with anything to clean up (waiting.cpp). A
+    // cancelled thread leaves one sleeper too many, which costs needless wake-ups of this connection.
+    block.local.sleepers.fetch_add(1, std::memory_order_seq_cst);
     // sync: local-bell. Our registration precedes this look; wake_local() changes the sequence before it counts sleepers.
     handshake_drive(process, socket);
     WaitStatus status = WaitStatus::ready;
     if (!changed()) {
         status = futex_wait(block.local.sequence, sequence, deadline_ns);
     }
+    block.local.sleepers.fetch_sub(1, std::memory_order_relaxed);
     return changed() ? WaitStatus::ready : status;
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 /// How long application bytes wait for an answer before the attempt is given up. A server that awaits a marked client's
 /// Proposal is more patient: the Proposal was sent before the server's accept() returned.
-constexpr std::uint64_t kClientPatienceNs = 50 * kNsPerMs;
+constexpr std::uint64_t kClientPatienceNs = 250 * kNsPerMs;
 constexpr std::uint64_t kServerPatienceNs = 200 * kNsPerMs;
 
 }  // namespace
@@ -56,11 +56,12 @@ std::size_t pre_buffer_append(Process& process,
     }
     block.pre_end.store(end, std::memory_order_release);
     HandshakeState* state = socket.handshake.get();
-    if (taken > 0 && state != nullptr && !state->deadline_armed) {
-        state->deadline_armed = true;
+    if (taken > 0 && state != nullptr && state->give_up_ns.load(std::memory_order_relaxed) == 0) {
         const std::uint64_t patience =
             block.role == Role::client ? kClientPatienceNs : kServerPatienceNs;
-        process.progress().arm_deadline(socket, monotonic_ns() + patience);
+        const std::uint64_t give_up_ns = monotonic_ns() + patience;
+        state->give_up_ns.store(give_up_ns, std::memory_order_relaxed);
+        process.progress().arm_deadline(socket, give_up_ns);
     }
     return taken;
 }

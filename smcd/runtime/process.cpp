@@ -15,6 +15,7 @@
 #include "smcd/runtime/devices.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/local_discovery.hpp"
 #include "smcd/runtime/settle.hpp"
 
@@ -23,10 +24,6 @@ namespace {
 
 /// How long close() and exit may wait for a client's Confirm, so that bytes already sent are delivered.
 constexpr std::uint64_t kCloseLimitNs = 500 * kNsPerMs;
-/// How long fork() waits for an answer to a handshake; the answer comes from the peer's progress thread.
-constexpr std::uint64_t kForkLimitNs = 5 * kNsPerMs;
-/// How long exec() waits for the Proposal of a client that has just connected.
-constexpr std::uint64_t kExecLimitNs = 20 * kNsPerMs;
 constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
 
 std::uint64_t inode_of(int fd) noexcept {
@@ -121,7 +118,9 @@ void Process::drop_handshake_dmb(Socket& socket) {
 }
 
 void Process::release_socket(Socket& socket) {
-    if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection) {
+    const bool connected = socket.kind.load(std::memory_order_acquire) == SocketKind::connection;
+    const bool foreign = connected && is_left_to_relatives(socket);
+    if (connected && !foreign) {
         const Phase phase = socket.phase();
         if (Socket::is_ours(phase) && phase != Phase::smc) {
             handshake_close(*this, socket, kCloseLimitNs);
@@ -129,7 +128,9 @@ void Process::release_socket(Socket& socket) {
     }
     const std::lock_guard lifecycle(lifecycle_mutex_);
     drop_handshake_dmb(socket);
-    if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection) {
+    if (foreign) {
+        drop_inherited(*this, socket);
+    } else if (connected) {
         tear_down(socket);
     }
     progress_->unwatch(socket);
@@ -148,6 +149,7 @@ void Process::release_socket(Socket& socket) {
     socket.low_water = 1;
     socket.group_listener = false;
     socket.linger_reset = false;
+    socket.inherited.store(false, std::memory_order_relaxed);
     socket.mark = {};
     socket.destination = {};
     socket.spin_data = {};
@@ -225,6 +227,13 @@ void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
     wake_local(socket);
 }
 
+void Process::follow_relative(Socket& socket) {
+    progress_->unwatch(socket);
+    if (PhaseObserver* observer = observer_.load(std::memory_order_acquire); observer != nullptr) {
+        observer->on_phase(socket);
+    }
+}
+
 void Process::learn_from(const Socket& socket) {
     const ConnBlock& block = *socket.block;
     if (block.role == Role::client) {
@@ -267,96 +276,14 @@ void Process::tear_down(Socket& socket) {
     statistics_.page().connections_live.fetch_sub(1, std::memory_order_relaxed);
 }
 
-/// A handshake cannot be shared: its machine, its DMB and its link belong to one process. What is under way is finished
-/// within a moment or given up; a server that waits for Confirm takes the connection back when it comes.
-void Process::settle_handshakes() {
-    for_each_socket([this](Socket& socket) {
-        const Phase phase = socket.phase();
-        if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
-            (phase == Phase::handshake || phase == Phase::connecting)) {
-            handshake_resolve(*this, socket, kForkLimitNs);
-            if (socket.phase() == Phase::handshake) { // behind Accept: the client may be live by now
-                socket.block->flags.fetch_or(kFlagForked, std::memory_order_acq_rel);
-            }
-        }
-    });
-}
-
-void Process::before_exec() {
-    const std::uint64_t end = monotonic_ns() + kExitLimitNs;
-    for_each_socket([&](Socket& socket) {
-        const Phase phase = socket.phase();
-        const std::uint64_t now = monotonic_ns();
-        if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
-            Socket::is_ours(phase) && phase != Phase::smc && now < end) {
-            handshake_finish(*this, socket, end - now);
-            const bool frame = (socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) != 0;
-            settle_await_clc(*this, socket, frame ? end : std::min(end, monotonic_ns() + kExecLimitNs));
-        }
-    });
-}
-
-void Process::before_fork() {
-    settle_handshakes();
-    lifecycle_mutex_.lock();
-    setup_mutex_.lock();
-    short_lived_.before_fork();
-    discovery_->before_fork();
-    progress_->before_fork();
-    for (const auto& device : devices_) {
-        device->before_fork();
-    }
-    sockets_mutex_.lock();
-    arena_.lock();
-    for (const auto& chunk : socket_chunks_) {
-        for (Socket& socket : *chunk) {
-            if (socket.block != nullptr) {
-                socket.block->holders.fetch_add(1, std::memory_order_acq_rel);
-            }
-        }
-    }
-}
-
-void Process::after_fork_in_parent() {
-    arena_.unlock();
-    sockets_mutex_.unlock();
-    for (const auto& device : devices_) {
-        device->after_fork_in_parent();
-    }
-    progress_->after_fork_in_parent();
-    discovery_->after_fork(false);
-    short_lived_.after_fork();
-    setup_mutex_.unlock();
-    lifecycle_mutex_.unlock();
-}
-
-void Process::after_fork_in_child() {
-    reset_thread_id();
-    arena_.after_fork_in_child();
-    arena_.unlock();
-    sockets_mutex_.unlock();
-    statistics_.after_fork_in_child();
-    if (doorbells_ != nullptr) {
-        doorbells_->after_fork_in_child();
-    }
-    for (const auto& device : devices_) {
-        device->after_fork_in_child();
-    }
-    progress_->after_fork_in_child();
-    discovery_->after_fork(true);
-    short_lived_.after_fork();
-    setup_mutex_.unlock();
-    lifecycle_mutex_.unlock();
-    exited_.store(false);
-}
-
 void Process::at_exit() {
     if (exited_.exchange(true)) {
         return;
     }
     const std::uint64_t end = monotonic_ns() + kExitLimitNs;
     for_each_socket([&](Socket& socket) {
-        if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection) {
+        if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||
+            is_left_to_relatives(socket)) {
             return;
         }
         const Phase phase = socket.phase();

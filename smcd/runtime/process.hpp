@@ -30,6 +30,8 @@ public:
     PhaseObserver& operator=(const PhaseObserver&) = delete;
     virtual ~PhaseObserver() = default;
     virtual void on_phase(Socket& socket) = 0;
+    /// The next call on the socket takes it first (inheritance.hpp). Right after fork().
+    virtual void on_inherited(Socket& socket) = 0;
 };
 
 class Process {
@@ -68,10 +70,14 @@ public:
     void drop_handshake_dmb(Socket& socket);
     void tear_down(Socket& socket);
 
+    /// Another process that shares the connection (fork) has brought it to TCP: stops serving it here too. Idempotent.
+    void follow_relative(Socket& socket);
+
     void set_observer(PhaseObserver* observer) noexcept { observer_ = observer; }
 
-    /// Waiting bytes go out before the memory that holds them does; the process goes on if exec() fails.
+    /// Waiting bytes go out before the memory that holds them does, and relatives no longer count on us.
     void before_exec();
+    void after_failed_exec();
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();
@@ -96,6 +102,8 @@ public:
 
 private:
     void settle_handshakes();
+    void mark_inherited();
+    void count_holders(int change);
     void learn_from(const Socket& socket);
 
     static constexpr std::size_t kSocketsPerChunk = 64;
@@ -115,6 +123,7 @@ private:
     std::mutex sockets_mutex_;
     std::vector<std::unique_ptr<SocketChunk>> socket_chunks_;
     std::vector<Socket*> free_sockets_;
+    std::vector<Socket*> inherited_; ///< between before_fork() and what follows it
     std::atomic<bool> exited_{false};
 };
 

@@ -223,13 +223,15 @@ bool Progress::start() {
     return started;
 }
 
-bool Progress::watch(Socket& socket) {
+bool Progress::ensure_started() {
     static std::mutex start_mutex;
-    {
-        const std::lock_guard guard(start_mutex);
-        if (!start()) {
-            return false;
-        }
+    const std::lock_guard guard(start_mutex);
+    return start();
+}
+
+bool Progress::watch(Socket& socket) {
+    if (!ensure_started()) {
+        return false;
     }
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;

@@ -53,6 +53,7 @@ public:
 
 private:
     struct Impl;
+    bool ensure_started();
     bool start();
 
     Process& process_;

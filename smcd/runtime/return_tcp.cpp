@@ -211,8 +211,8 @@ void return_step(Process& process, Socket& socket) {
 bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
     const int saved = errno;
     const std::uint64_t end = monotonic_ns() + kAnswerLimitNs;
-    handshake_resolve(process, socket, kDecideLimitNs);
-    settle_await_clc(process, socket, monotonic_ns() + kLateMessageLimitNs);
+    handshake_resolve(process, socket, reason, kDecideLimitNs);
+    settle_await_clc(process, socket, kLateMessageLimitNs);
     for (;;) {
         const Phase phase = socket.phase();
         if (!Socket::is_ours(phase)) {

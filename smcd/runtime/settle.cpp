@@ -1,5 +1,7 @@
 #include "smcd/runtime/settle.hpp"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include "clc/handshake.hpp"
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/clc_inbound.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
@@ -20,12 +23,8 @@ namespace {
 /// A CLC message is written in one piece; a beginning that stays incomplete this long is application data.
 constexpr std::uint64_t kFragmentPatienceNs = 100 * kNsPerMs;
 
-/// Ends a connection as TCP's reset does: for the peer, and for calls that the application makes later.
-void reset_connection(int fd) noexcept {
-    sockaddr nobody{};
-    nobody.sa_family = AF_UNSPEC;
-    raw::connect(fd, &nobody, sizeof(nobody));
-}
+/// A Decline that crossed ours was written before ours could be read.
+constexpr std::uint64_t kCrossingLimitNs = 10 * kNsPerMs;
 
 /// Takes the peer's return frame out of the stream, and doorbell bytes in front of it. true: the question is decided.
 bool swallow_frame(const Socket& socket, const InboundView& view) {
@@ -41,7 +40,7 @@ bool swallow_frame(const Socket& socket, const InboundView& view) {
         return true;
     }
     if (front == FrameFront::garbage || view.ended) {
-        reset_connection(socket.fd); // what it had sent through its ring is lost
+        dissolve_tcp(socket.fd); // what it had sent through its ring is lost
         return true;
     }
     return false;
@@ -69,11 +68,32 @@ bool swallow(Socket& socket) {
         }
     }
     take_inbound(socket.fd, verdict.consumed);
-    if (verdict.decline_may_follow) {
+    if (verdict.decline_may_follow && !view.ended) {
         state.expects_proposal = false;
-        return view.ended;
+        state.owes_answer = true;
+        return false;
     }
     return true;
+}
+
+/// Whether the application has written anything to TCP: a CLC message behind it would be read as data.
+bool has_spoken(int fd) noexcept {
+    tcp_info info{};
+    socklen_t length = sizeof(info);
+    return raw::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_data_segs_out != 0 ||
+           info.tcpi_notsent_bytes != 0;
+}
+
+/// Answers the Proposal, so that a client that waits in silence has its verdict. Only while no other thread can send.
+bool answer_late_proposal(Socket& socket, Reason reason) {
+    const DirectionGuard guard(socket.block->handshake_lock);
+    HandshakeState* state = socket.handshake.get();
+    if (guard.nested() || state == nullptr || !state->owes_answer || has_spoken(socket.fd)) {
+        return false;
+    }
+    state->owes_answer = false;
+    const clc::Message message = clc::late_decline(reason);
+    return write_outbound(socket.fd, message.span());
 }
 
 }  // namespace
@@ -88,7 +108,7 @@ void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swal
 }
 
 void settle_reset(Process& process, Socket& socket, Reason reason) {
-    reset_connection(socket.fd);
+    dissolve_tcp(socket.fd);
     settle_begin(process, socket, reason, false);
 }
 
@@ -107,12 +127,15 @@ void settle_step(Process& process, Socket& socket) {
     if (swallowing && socket.handshake != nullptr && socket.handshake->fragment_since_ns != 0) {
         process.progress().arm_deadline(socket, monotonic_ns() + kFragmentPatienceNs);
     }
-    if (!flushed || swallowing) {
+    if (!flushed) {
         return;
     }
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     if ((flags & kFlagShutWrite) != 0) {
-        raw::shutdown(socket.fd, SHUT_WR);
+        raw::shutdown(socket.fd, SHUT_WR);  // not held back by a message that may never come
+    }
+    if (swallowing) {
+        return;
     }
     if ((flags & kFlagShutRead) != 0) {
         raw::shutdown(socket.fd, SHUT_RD);
@@ -121,16 +144,27 @@ void settle_step(Process& process, Socket& socket) {
     process.set_phase(socket, Phase::tcp, reason);
 }
 
-void settle_await_clc(Process& process, Socket& socket, std::uint64_t end_ns) {
+void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns) {
     const auto expected = [&socket] {
         return socket.phase() == Phase::settling &&
                (socket.block->flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
     };
-    while (expected() && monotonic_ns() < end_ns) {
+    const auto reason = static_cast<Reason>(socket.block->reason.load(std::memory_order_relaxed));
+    std::uint64_t end = monotonic_ns() + limit_ns;
+    while (expected() && monotonic_ns() < end) {
         pollfd wait{socket.fd, POLLIN, 0};
         raw::poll(&wait, 1, 1);
         handshake_drive(process, socket);
+        if (expected() && answer_late_proposal(socket, reason)) {
+            end = monotonic_ns() + kCrossingLimitNs;
+        }
     }
+}
+
+void dissolve_tcp(int fd) noexcept {
+    sockaddr nowhere{};
+    nowhere.sa_family = AF_UNSPEC;
+    raw::connect(fd, &nowhere, sizeof(nowhere));
 }
 
 void settle_before_close(Socket& socket) noexcept {

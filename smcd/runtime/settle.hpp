@@ -20,8 +20,11 @@ void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swal
 void settle_reset(Process& process, Socket& socket, Reason reason);
 /// Flushes and swallows what is there; moves on to Phase::tcp when nothing is left to do. Under the handshake lock.
 void settle_step(Process& process, Socket& socket);
-/// Waits until end_ns for the CLC message that may still come, where a close would draw a reset otherwise.
-void settle_await_clc(Process& process, Socket& socket, std::uint64_t end_ns);
+/// Waits up to limit_ns for the CLC message that may still come; a Proposal that comes is declined. While no other thread
+/// uses the socket: before an exec, and on the way to TCP.
+void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns);
+/// Ends the TCP connection as a reset for both sides; the descriptor stays open.
+void dissolve_tcp(int fd) noexcept;
 /// Before the last close of a connection that is still settling: sends the FIN ahead, so that bytes of CLC that nobody will
 /// read draw no reset at the peer in front of the application's bytes.
 void settle_before_close(Socket& socket) noexcept;

@@ -51,6 +51,7 @@ public:
     std::atomic<bool> non_blocking{false};    ///< O_NONBLOCK as far as the calls that we saw tell
     std::atomic<bool> receive_timeout_known{false};
     std::atomic<bool> send_timeout_known{false};
+    std::atomic<bool> inherited{false};       ///< over a fork(), untouched or a relative's (inheritance.hpp)
     std::uint64_t receive_timeout_ns = 0;     ///< SO_RCVTIMEO; 0: none
     std::uint64_t send_timeout_ns = 0;
     std::uint32_t receive_buffer_wish = 0;    ///< SO_RCVBUF as set by the application; 0: never

@@ -12,6 +12,7 @@
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/pending.hpp"
 #include "smcd/runtime/process.hpp"
 
@@ -290,6 +291,11 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
             return fail(EPIPE);
         }
+        if (is_untouched(socket)) {
+            handshake_drive(process, socket);
+            continue;
+        }
+        handshake_touch(process, socket);
         done += pre_buffer_append(process, socket, buffers, done);
         if (done >= wanted) {
             return static_cast<ssize_t>(done);
@@ -386,12 +392,9 @@ std::uint32_t stream_unread(Process& process, Socket& socket) {
 }
 
 std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {
-    if (socket.phase() == Phase::smc) {
-        return 0;  // what was sent is in the peer's memory: acknowledged, in TCP's terms
-    }
     const ConnBlock& block = *socket.block;
-    return block.pre_end.load(std::memory_order_relaxed) -
-           block.pre_begin.load(std::memory_order_relaxed);
+    return socket.phase() == Phase::smc  // what was sent is in the peer's memory: acknowledged, in TCP's terms
+               ? 0 : block.pre_end.load(std::memory_order_relaxed) - block.pre_begin.load(std::memory_order_relaxed);
 }
 
 }  // namespace smcd

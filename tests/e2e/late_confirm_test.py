@@ -13,11 +13,12 @@ FRAME_OF_NOTHING = b"SMCT\1" + bytes(19)
 TAIL = b"application data behind it"
 # Accepts, forks when it is told to, and echoes in the child or, without fork, in itself.
 SERVER = """
-import os, socket, sys
+import os, select, socket, sys
 listener = socket.create_server(("127.0.0.1", 0))
 print("port", listener.getsockname()[1], flush=True)
 while True:
     sock, _ = listener.accept()
+    select.select([sock], [], [], 0)  # the first call on it begins the handshake
     print("accepted", flush=True)
     if sys.stdin.readline() == "fork\\n" and os.fork() != 0:
         sock.close()

@@ -1,0 +1,134 @@
+// What fork() and exec() mean to a process: handshakes, locks, what the child must not touch. Floor 3.
+#include "smcd/base/clock.hpp"
+#include "smcd/core/thread_id.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/inheritance.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
+
+namespace smcd {
+namespace {
+
+/// How long fork() waits for an answer to a handshake; the answer comes from the peer's progress thread.
+constexpr std::uint64_t kForkLimitNs = 5 * kNsPerMs;
+/// How long exec() waits for the Proposal of a client that has just connected.
+constexpr std::uint64_t kExecLimitNs = 20 * kNsPerMs;
+constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
+
+}  // namespace
+
+/// A handshake cannot be shared: its machine, its DMB and its link belong to one process. What is under way is finished
+/// within a moment or given up; what has not begun is left to whoever begins it; a server that waits for Confirm takes the
+/// connection back when it comes.
+void Process::settle_handshakes() {
+    for_each_socket([this](Socket& socket) {
+        if (socket.inherited.load(std::memory_order_acquire)) {
+            return;
+        }
+        if (is_untouched(socket)) {
+            inherited_.push_back(&socket);
+            return;
+        }
+        const Phase phase = socket.phase();
+        if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
+            (phase == Phase::handshake || phase == Phase::connecting)) {
+            handshake_resolve(*this, socket, Reason::fork_in_handshake, kForkLimitNs);
+            if (socket.phase() == Phase::handshake) { // behind Accept: the client may be live by now
+                socket.block->flags.fetch_or(kFlagForked, std::memory_order_acq_rel);
+            }
+        }
+    });
+}
+
+void Process::before_exec() {
+    const std::uint64_t end = monotonic_ns() + kExitLimitNs;
+    for_each_socket([&](Socket& socket) {
+        const Phase phase = socket.phase();
+        const std::uint64_t now = monotonic_ns();
+        if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
+            Socket::is_ours(phase) && phase != Phase::smc && now < end &&
+            !socket.inherited.load(std::memory_order_acquire)) {
+            handshake_finish(*this, socket, end - now);
+            const bool frame = (socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) != 0;
+            settle_await_clc(*this, socket, frame ? end - now : kExecLimitNs);
+        }
+    });
+    count_holders(-1);
+}
+
+void Process::after_failed_exec() {
+    count_holders(1);
+}
+
+/// Whether this process has the connections open. One that nobody has any more is given to the next (ConnArena).
+void Process::count_holders(int change) {
+    for (const auto& chunk : socket_chunks_) {
+        for (Socket& socket : *chunk) {
+            if (socket.block != nullptr) {
+                socket.block->holders.fetch_add(static_cast<std::uint32_t>(change), std::memory_order_acq_rel);
+            }
+        }
+    }
+}
+
+void Process::before_fork() {
+    settle_handshakes();
+    lifecycle_mutex_.lock();
+    setup_mutex_.lock();
+    short_lived_.before_fork();
+    discovery_->before_fork();
+    progress_->before_fork();
+    for (const auto& device : devices_) {
+        device->before_fork();
+    }
+    sockets_mutex_.lock();
+    arena_.lock();
+    count_holders(1);
+}
+
+void Process::mark_inherited() {
+    for (Socket* socket : inherited_) {
+        socket->inherited.store(true, std::memory_order_release);
+        if (PhaseObserver* observer = observer_.load(std::memory_order_acquire); observer != nullptr) {
+            observer->on_inherited(*socket);
+        }
+    }
+    inherited_.clear();
+}
+
+void Process::after_fork_in_parent() {
+    arena_.unlock();
+    sockets_mutex_.unlock();
+    mark_inherited();
+    for (const auto& device : devices_) {
+        device->after_fork_in_parent();
+    }
+    progress_->after_fork_in_parent();
+    discovery_->after_fork(false);
+    short_lived_.after_fork();
+    setup_mutex_.unlock();
+    lifecycle_mutex_.unlock();
+}
+
+void Process::after_fork_in_child() {
+    reset_thread_id();
+    arena_.after_fork_in_child();
+    arena_.unlock();
+    sockets_mutex_.unlock();
+    mark_inherited();
+    statistics_.after_fork_in_child();
+    if (doorbells_ != nullptr) {
+        doorbells_->after_fork_in_child();
+    }
+    for (const auto& device : devices_) {
+        device->after_fork_in_child();
+    }
+    progress_->after_fork_in_child();
+    discovery_->after_fork(true);
+    short_lived_.after_fork();
+    setup_mutex_.unlock();
+    lifecycle_mutex_.unlock();
+    exited_.store(false);
+}
+
+}  // namespace smcd
