@@ -62,9 +62,10 @@ public:
                                    std::uint32_t offset,
                                    std::span<const std::byte> data) = 0;
 
-    /// Whether attach_dmb/detach_dmb exist.
+    /// Whether attach_dmb() maps. Where not, the device copies.
     [[nodiscard]] virtual bool supports_attach() const = 0;
-    /// Maps a remote DMB that was registered for us. EINVAL: unknown token.
+    /// Takes a remote DMB that was registered for us in use, and maps it. A copying device shows no
+    /// memory and no bells: move_data() alone reaches it. EINVAL: unknown token.
     [[nodiscard]] virtual Result<RemoteDmb> attach_dmb(LinkGroupId owner, DmbToken token) = 0;
     virtual Result<void> detach_dmb(DmbToken token) = 0;
 
@@ -90,6 +91,9 @@ public:
     /// The id to take if we have none yet and nobody has it: all devices of a process should have
     /// the same, since a Proposal announces one for all. Thread: any.
     virtual void prefer_group(LinkGroupId /*id*/) {}
+    /// Copying devices: RemoteDmb::user of an attached DMB, which move_data() knows by its token
+    /// alone. Thread: any.
+    virtual void name_holder(DmbToken /*token*/, void* /*user*/) {}
     /// Makes sure that the owner of `dmb` can ring our doorbell; cheap when it already can.
     virtual Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) = 0;
     /// Whether a link to that peer exists already (first contact or not).

@@ -24,7 +24,7 @@ struct Dmb {
     SizeClass size_class;
     std::span<std::byte>
         memory; ///< CDC area (32 bytes), then the ring; writable by the peer at any time
-    Bells* bells = nullptr; ///< our wake-up words; nullptr on copying devices
+    Bells* bells = nullptr; ///< our wake-up words; copying devices look at them for the peer
     /// Whether the writer can end a futex sleep on the bells. If not, a sleeper looks again after
     /// short steps.
     bool peer_wakes = true;

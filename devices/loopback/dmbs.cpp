@@ -69,8 +69,8 @@ Result<UniqueFd> LoopbackDevice::Impl::make_dmb_file(LocalDmb& dmb) const {
 
 DmbToken LoopbackDevice::Impl::fresh_token() const {
     for (;;) {
-        const std::uint64_t token = random_u64();
-        if (!local_.contains(token) && !attached_.contains(token)) {
+        const std::uint64_t token = random_u64() & options.bus.token_mask;
+        if (token != 0 && !local_.contains(token) && !attached_.contains(token)) {
             return DmbToken(token);
         }
     }
@@ -92,7 +92,8 @@ Result<Dmb> LoopbackDevice::Impl::announce_dmb(Link& link, SizeClass size_class)
         local_.erase(entry);
         return Error(code);
     };
-    const auto index = indices.take(std::min(options.max_dmbs, kSignalIndexCount), link.place);
+    const auto index = indices.take(
+        std::min(options.bus.first_index + options.max_dmbs, kSignalIndexCount), link.place);
     if (!index) {
         return give_up(index.error());
     }

@@ -4,6 +4,7 @@
 //   spares.cpp   memory that is kept for the next DMB
 //   linking.cpp  links: connect, accept, the end of a peer, fork
 //   inbound.cpp  what peers send
+//   bus.cpp      what another device adds: status memory, events
 //   loopback.cpp the public face, and the paths without a lock: signal, wake, harvest
 #pragma once
 
@@ -59,6 +60,12 @@ public:
     void after_fork_in_parent();
     void after_fork_in_child();
     Usage usage();
+
+    // bus.cpp. All take the lock.
+    void set_status_fd(int fd);
+    Result<void> send_event(LinkGroupId to, const BusEvent& event);
+    bool is_attached_by_peer(DmbToken token);
+    void set_event_handler(std::function<void(const BusEvent&)> handler);
 
     // doors.cpp. All take the lock.
     Result<void> export_doorbell(Link& link, unsigned door);
@@ -156,8 +163,14 @@ private:
     void drain(Link& link);
     void end_link(Link& link, std::error_code reason) noexcept;
     Result<void> handle(Link& link, ReceivedMessage& received);
-    [[nodiscard]] static bool is_somebody_elses(const Link& link, LinkGroupId claimed) noexcept;
+    [[nodiscard]] bool is_somebody_elses(const Link& link, LinkGroupId claimed) const noexcept;
     Result<void> on_hello(Link& link, ReceivedMessage& received);
+
+    // bus.cpp
+    Result<void> on_status(Link& link, ReceivedMessage& received);
+    void on_event_message(const Link& link, const LinkMessage& message);
+
+    // inbound.cpp
     Result<void> on_dmb(Link& link, ReceivedMessage& received);
     void on_retire(Link& link, DmbToken token);
     Result<void> on_reuse(Link& link, const LinkMessage& message);
@@ -186,6 +199,8 @@ private:
     std::uint64_t peer_bytes_ = 0; ///< pending, attached and spare
     std::size_t doorbell_fds_ = 0;
     bool sweep_needed_ = false;
+    int status_fd_ = -1; ///< borrowed; -1: we show nothing
+    std::function<void(const BusEvent&)> event_handler_;
     std::vector<std::unique_ptr<const LastResort>> last_resorts_;
 };
 

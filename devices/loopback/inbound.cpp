@@ -57,6 +57,11 @@ Result<void> LoopbackDevice::Impl::handle(Link& link, ReceivedMessage& received)
         return {};
     case MessageKind::reuse:
         return on_reuse(link, received.message);
+    case MessageKind::status:
+        return on_status(link, received);
+    case MessageKind::event:
+        on_event_message(link, received.message);
+        return {};
     }
     return engine_error(Errc::peer_violation);
 }
@@ -64,8 +69,8 @@ Result<void> LoopbackDevice::Impl::handle(Link& link, ReceivedMessage& received)
 /// Whether somebody else listens at the name that a process which connected to us claims: nobody is
 /// taken for another. A name without a listener is believed: its holder may have connected, said
 /// all it had to say and gone.
-bool LoopbackDevice::Impl::is_somebody_elses(const Link& link, LinkGroupId claimed) noexcept {
-    const auto probe = connect_to(claimed);
+bool LoopbackDevice::Impl::is_somebody_elses(const Link& link, LinkGroupId claimed) const noexcept {
+    const auto probe = connect_to(claimed, options.bus.fabric);
     if (!probe) {
         return probe.error() != std::errc::connection_refused;
     }

@@ -41,6 +41,11 @@ public:
         return Error(std::errc::no_space_on_device);
     }
 
+    /// Never hands out the first `count` (at most 64). Before the first take().
+    void reserve(std::uint32_t count) noexcept {
+        used_[0] |= count >= kSignalWordBits ? ~0ULL : (1ULL << count) - 1;
+    }
+
     /// Thread: one at a time.
     void give_back(SbaIndex index) noexcept {
         const std::size_t word = index.value() / kSignalWordBits;

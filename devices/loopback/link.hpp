@@ -107,6 +107,7 @@ struct Link {
 
     Mapping peer_area_file;
     Mapping peer_page_file;
+    Mapping peer_status_file; ///< bus: what the peer shows; empty: nothing
     std::array<std::atomic<int>, kDoorbellCount> door_fds;
     std::array<std::atomic<std::uint32_t>, kDoorbellCount> door_generation{}; ///< of door_fds
     std::array<std::atomic<std::uint32_t>, kDoorbellCount> rung{}; ///< last epoch in which we rang

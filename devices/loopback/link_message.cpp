@@ -17,7 +17,8 @@ bool names_dmb(const LinkMessage& message) noexcept {
 }
 
 bool fields_valid(const LinkMessage& message) noexcept {
-    if ((message.previous != 0) != (message.kind == MessageKind::reuse)) {
+    if (message.kind != MessageKind::event &&
+        (message.previous != 0) != (message.kind == MessageKind::reuse)) {
         return false;
     }
     switch (message.kind) {
@@ -30,6 +31,10 @@ bool fields_valid(const LinkMessage& message) noexcept {
         return message.first < kDoorbellCount && message.token == 0;
     case MessageKind::retire:
         return message.first == 0 && message.second == 0 && message.token != 0;
+    case MessageKind::status:
+        return message.first != 0 && message.second == 0 && message.token == 0;
+    case MessageKind::event:
+        return true;
     }
     return false;
 }
@@ -68,6 +73,13 @@ LinkMessage retire_message(DmbToken token) noexcept {
     return message;
 }
 
+LinkMessage status_message(std::size_t bytes) noexcept {
+    LinkMessage message;
+    message.kind = MessageKind::status;
+    message.first = static_cast<std::uint32_t>(bytes);
+    return message;
+}
+
 LinkMessage reuse_message(const LinkMessage& dmb, DmbToken previous) noexcept {
     LinkMessage message = dmb;
     message.kind = MessageKind::reuse;
@@ -81,9 +93,11 @@ std::size_t descriptor_count(MessageKind kind) noexcept {
         return 2;
     case MessageKind::dmb:
     case MessageKind::doorbell:
+    case MessageKind::status:
         return 1;
     case MessageKind::retire:
     case MessageKind::reuse:
+    case MessageKind::event:
         return 0;
     }
     return 0;

@@ -8,10 +8,13 @@
 //   doorbell  eventfd                     doorbell     generation       0      0
 //   retire    none                        0            0                old    0
 //   reuse     none                        index        size class       new    old
+//   status    memory                      bytes        0                0      0
+//   event     none                        type         code             token  info
 //
-// retire: the owner has unregistered that DMB. reuse: a new DMB in the memory of an old one, which
-// the receiver has still mapped (spares.cpp). The first message each way is hello. A message that
-// contradicts this table ends the link.
+// status, event: of a device that uses the links as its bus alone. retire: the owner has
+// unregistered that DMB. reuse: a new DMB in the memory of an old one, which the receiver has still
+// mapped (spares.cpp). The first message each way is hello. A message that contradicts this table
+// ends the link.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +26,15 @@
 
 namespace smcd::dev {
 
-enum class MessageKind : std::uint16_t { hello = 1, dmb = 2, doorbell = 3, retire = 4, reuse = 5 };
+enum class MessageKind : std::uint16_t {
+    hello = 1,
+    dmb = 2,
+    doorbell = 3,
+    retire = 4,
+    reuse = 5,
+    status = 6,
+    event = 7,
+};
 
 inline constexpr std::uint32_t kLinkMagic = 0x44434d53; // "SMCD"
 /// Changes with every change of this table or of the memory that the descriptors stand for.
@@ -46,6 +57,7 @@ static_assert(sizeof(LinkMessage) == 32);
 dmb_message(DmbToken token, SbaIndex index, SizeClass size_class) noexcept;
 [[nodiscard]] LinkMessage doorbell_message(unsigned door, std::uint32_t generation) noexcept;
 [[nodiscard]] LinkMessage retire_message(DmbToken token) noexcept;
+[[nodiscard]] LinkMessage status_message(std::size_t bytes) noexcept;
 /// `dmb`: as dmb_message() makes it.
 [[nodiscard]] LinkMessage reuse_message(const LinkMessage& dmb, DmbToken previous) noexcept;
 

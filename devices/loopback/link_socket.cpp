@@ -28,14 +28,16 @@ struct Name {
     }
 };
 
-/// "\0smcd/r/<8 hex digits>": abstract, so it exists in no file system and vanishes with its owner.
-Name rendezvous_name(LinkGroupId id) noexcept {
+/// "\0smcd/r/<8 hex digits>", "\0smcd/i/<4 hex digits>/<8 hex digits>": abstract, so it exists in
+/// no file system and vanishes with its owner.
+Name rendezvous_name(LinkGroupId id, std::uint16_t fabric) noexcept {
     Name name;
     name.address.sun_family = AF_UNIX;
-    const int written = std::snprintf(&name.address.sun_path[1],
-                                      sizeof(name.address.sun_path) - 1,
-                                      "smcd/r/%08x",
-                                      static_cast<unsigned>(id.value()));
+    char* const text = &name.address.sun_path[1];
+    constexpr std::size_t kRoom = sizeof(name.address.sun_path) - 1;
+    const auto group = static_cast<unsigned>(id.value());
+    const int written = fabric == 0 ? std::snprintf(text, kRoom, "smcd/r/%08x", group)
+                                    : std::snprintf(text, kRoom, "smcd/i/%04x/%08x", fabric, group);
     name.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 +
                                          static_cast<std::size_t>(written));
     return name;
@@ -87,18 +89,18 @@ std::size_t collect_descriptors(msghdr& header, Descriptors& descriptors) noexce
 
 } // namespace
 
-Result<UniqueFd> listen_at(LinkGroupId id) noexcept {
+Result<UniqueFd> listen_at(LinkGroupId id, std::uint16_t fabric) noexcept {
     SMCD_TRY(UniqueFd fd, open_socket());
-    const Name name = rendezvous_name(id);
+    const Name name = rendezvous_name(id, fabric);
     if (raw::bind(fd.get(), name.get(), name.length) != 0 || raw::listen(fd.get(), kBacklog) != 0) {
         return errno_error();
     }
     return fd;
 }
 
-Result<UniqueFd> connect_to(LinkGroupId id) noexcept {
+Result<UniqueFd> connect_to(LinkGroupId id, std::uint16_t fabric) noexcept {
     SMCD_TRY(UniqueFd fd, open_socket());
-    const Name name = rendezvous_name(id);
+    const Name name = rendezvous_name(id, fabric);
     if (raw::connect(fd.get(), name.get(), name.length) != 0) {
         return errno_error();
     }

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <cstdint>
 #include <span>
 
 #include "devices/loopback/link_message.hpp"
@@ -14,10 +15,10 @@
 namespace smcd::dev {
 
 /// A socket that listens at the rendezvous name of `id`, numbered high. EADDRINUSE: somebody has
-/// that name.
-[[nodiscard]] Result<UniqueFd> listen_at(LinkGroupId id) noexcept;
+/// that name. fabric: 0 for the loopback device, else that of another device on our links.
+[[nodiscard]] Result<UniqueFd> listen_at(LinkGroupId id, std::uint16_t fabric = 0) noexcept;
 /// A socket connected to it. ECONNREFUSED: nobody listens there; EAGAIN: its backlog is full.
-[[nodiscard]] Result<UniqueFd> connect_to(LinkGroupId id) noexcept;
+[[nodiscard]] Result<UniqueFd> connect_to(LinkGroupId id, std::uint16_t fabric = 0) noexcept;
 /// The next waiting connection. EAGAIN: none.
 [[nodiscard]] Result<UniqueFd> accept_from(int listener) noexcept;
 

@@ -53,7 +53,7 @@ Result<LinkGroupId> LoopbackDevice::Impl::ensure_rendezvous() {
     for (int attempt = 0; attempt < kNameTriesMax; ++attempt) {
         const std::uint32_t preferred = preferred_group.exchange(0, std::memory_order_relaxed);
         const LinkGroupId id(preferred != 0 ? preferred : random_u32());
-        auto listener = listen_at(id);
+        auto listener = listen_at(id, options.bus.fabric);
         if (!listener && listener.error() == std::errc::address_in_use) {
             continue;
         }
@@ -101,7 +101,7 @@ Result<Link*> LoopbackDevice::Impl::link_to(LinkGroupId remote) {
 
 Result<Link*> LoopbackDevice::Impl::connect_link(LinkGroupId remote) {
     SMCD_TRY_VOID(ensure_rendezvous());
-    SMCD_TRY(UniqueFd socket, connect_to(remote));
+    SMCD_TRY(UniqueFd socket, connect_to(remote, options.bus.fabric));
     SMCD_TRY(const PeerIdentity process, peer_identity(socket.get()));
     if (!may_share_with(process.uid)) {
         counts.refused.fetch_add(1, std::memory_order_relaxed);
@@ -132,6 +132,10 @@ LoopbackDevice::Impl::add_link(UniqueFd socket, LinkGroupId remote, PeerIdentity
     auto ready = raw::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.get(), &event) == 0
                      ? send_message(socket.get(), hello_message(own_group_), shared)
                      : Result<void>(errno_error());
+    if (ready && status_fd_ >= 0) {
+        ready =
+            send_message(socket.get(), status_message(options.bus.status_bytes), {&status_fd_, 1});
+    }
     // A peer that connected and has gone already may have left messages: they count.
     const bool gone = !ready && ready.error() == std::errc::broken_pipe;
     if (!ready && (link->outgoing || !gone)) {

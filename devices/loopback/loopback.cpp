@@ -34,7 +34,9 @@ LoopbackOptions within_limits(LoopbackOptions options) {
 
 LoopbackDevice::Impl::Impl(DoorbellTable& doorbell_table, LoopbackOptions wanted)
     : doorbells(doorbell_table), options(within_limits(std::move(wanted))),
-      gid(make_loopback_gid()) {}
+      gid(make_loopback_gid()), status_fd_(options.bus.status_fd) {
+    indices.reserve(options.bus.first_index);
+}
 
 LoopbackDevice::LoopbackDevice(DoorbellTable& doorbells, LoopbackOptions options)
     : impl_(std::make_unique<Impl>(doorbells, std::move(options))) {}
@@ -205,6 +207,30 @@ void LoopbackDevice::after_fork_in_parent() {
 
 void LoopbackDevice::after_fork_in_child() {
     impl_->after_fork_in_child();
+}
+
+std::byte* LoopbackDevice::status_of(const RemoteDmb& dmb) noexcept {
+    return static_cast<const Link*>(dmb.route)->peer_status_file.data();
+}
+
+void LoopbackDevice::set_status_fd(int fd) {
+    impl_->set_status_fd(fd);
+}
+
+Result<void> LoopbackDevice::send_event(LinkGroupId to, const BusEvent& event) {
+    return without_throwing([&] { return impl_->send_event(to, event); });
+}
+
+void LoopbackDevice::set_event_handler(std::function<void(const BusEvent&)> on_event) {
+    impl_->set_event_handler(std::move(on_event));
+}
+
+bool LoopbackDevice::is_there(LinkGroupId group) const {
+    return connect_to(group, impl_->options.bus.fabric).has_value();
+}
+
+bool LoopbackDevice::is_attached_by_peer(DmbToken token) const {
+    return impl_->is_attached_by_peer(token);
 }
 
 LoopbackDevice::Usage LoopbackDevice::usage() const {

@@ -27,7 +27,26 @@
 
 namespace smcd::dev {
 
+/// What another device (devices/ism) changes when it uses our links as its bus.
+struct BusOptions {
+    std::uint16_t fabric = 0;      ///< rendezvous names of a fabric of its own; 0: ours
+    std::uint32_t first_index = 0; ///< DMB indices below are not used
+    std::uint64_t token_mask = ~0ULL;
+    std::size_t status_bytes = 0; ///< memory that each process shows all its peers; 0: none
+    int status_fd = -1;           ///< ... sealed memfd of that size, borrowed
+};
+
+/// An event that a peer sent (devices/ism gives the words their meaning).
+struct BusEvent {
+    std::uint32_t type = 0;
+    std::uint32_t code = 0;
+    std::uint64_t token = 0;
+    std::uint64_t info = 0;
+    LinkGroupId sender;
+};
+
 struct LoopbackOptions {
+    BusOptions bus{};
     std::vector<uid_t> allowed_uids{};    ///< besides our own effective uid
     std::uint32_t max_dmbs = 65536;       ///< DMBs of this process at once
     std::uint64_t max_bytes = 4ULL << 30; ///< bytes of all DMBs of this process; over it: ENOMEM
@@ -109,6 +128,24 @@ public:
     };
 
     [[nodiscard]] Usage usage() const;
+
+    // For a device that uses our links as its bus (BusOptions).
+
+    /// What the owner of an attached DMB shows its peers, status_bytes of it; nullptr: it has not
+    /// shown anything. Valid while attached.
+    [[nodiscard]] static std::byte* status_of(const RemoteDmb& dmb) noexcept;
+    /// From now on new links are shown this one.
+    void set_status_fd(int fd);
+    /// Sends an event to that peer, or with group 0 to every peer that there is a link to.
+    /// Errors: those of a new link; EAGAIN: the peer does not read.
+    Result<void> send_event(LinkGroupId to, const BusEvent& event);
+    /// Called with each event of a peer, under the device's lock: it must not call us.
+    /// Before the first link.
+    void set_event_handler(std::function<void(const BusEvent&)> on_event);
+    /// Whether somebody listens at the rendezvous of that group.
+    [[nodiscard]] bool is_there(LinkGroupId group) const;
+    /// Whether the peer has that DMB of ours attached.
+    [[nodiscard]] bool is_attached_by_peer(DmbToken token) const;
 
     /// What happened since the start (statistics).
     struct Counters {

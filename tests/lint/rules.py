@@ -15,6 +15,7 @@ FLOORS = {
     "clc": ("smcd/base",),
     "devices/api": ("smcd/base",),
     "devices/*": ("devices/api", "smcd/base"),
+    "devices/ism": ("devices/api", "devices/loopback", "smcd/base"),  # uses its links as a bus
     "smcd/core": ("clc", "devices/api", "smcd/base"),
     "smcd/include": (),
     "smcd/runtime": _ENGINE + ("smcd/include",),

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "devices/fault/fault.hpp"
+#include "devices/ism/ism.hpp"
 #include "devices/ivshmem/ivshmem.hpp"
 #include "devices/loopback/loopback.hpp"
 #include "smcd/base/check.hpp"
@@ -122,6 +123,52 @@ private:
     std::array<std::unique_ptr<FaultDevice>, 3> devices_;
 };
 
+/// Three ISM devices on one fabric.
+class IsmWorld final : public World {
+public:
+    explicit IsmWorld(const WorldLimits& limits) {
+        for (Member& member : members_) {
+            member.doorbells = *DoorbellTable::create();
+            IsmOptions options;
+            options.max_dmbs = limits.max_dmbs;
+            options.max_bytes = limits.max_bytes;
+            member.device = *IsmDevice::create(*member.doorbells, options);
+        }
+    }
+
+    Device& device(Party party) override { return *members_[party].device; }
+
+    LinkGroupId group(Party party) override { return *members_[party].device->link_group_id(); }
+
+    DoorbellTable& doorbells(Party party) override { return *members_[party].doorbells; }
+
+    Result<void> export_doorbell(Party party, const RemoteDmb& dmb, unsigned door) override {
+        return members_[party].device->export_doorbell(dmb, door);
+    }
+
+    void pump() override {
+        for (Member& member : members_) {
+            member.device->service();
+        }
+    }
+
+private:
+    struct Member {
+        std::unique_ptr<DoorbellTable> doorbells;
+        std::unique_ptr<IsmDevice> device;
+    };
+
+    std::array<Member, 3> members_;
+};
+
+std::unique_ptr<World> make_ism(const WorldLimits& limits) {
+    return std::make_unique<IsmWorld>(limits);
+}
+
+std::unique_ptr<World> make_fault_ism(const WorldLimits& limits) {
+    return std::make_unique<DecoratedWorld>(make_ism(limits));
+}
+
 std::unique_ptr<World> make_loopback(const WorldLimits& limits) {
     return std::make_unique<LoopbackWorld>(limits);
 }
@@ -144,6 +191,8 @@ const std::vector<WorldCase>& worlds() {
     static const std::vector<WorldCase> all{
         {"loopback",       make_loopback      },
         {"fault_loopback", make_fault_loopback},
+        {"ism",            make_ism           },
+        {"fault_ism",      make_fault_ism     },
         {"ivshmem",        make_ivshmem       },
         {"fault_ivshmem",  make_fault_ivshmem },
     };
