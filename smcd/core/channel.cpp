@@ -11,6 +11,11 @@ void bump(std::atomic<std::uint64_t>& counter) noexcept {
 void ring(Channel& channel,
           std::atomic<std::uint64_t>& doors_word,
           std::atomic<std::uint32_t>& futex_word) noexcept {
+    if (channel.copy != nullptr) {
+        push(channel);
+        bump(channel.block->waits.wakeups_sent);
+        return;
+    }
     if (doors_word.load(std::memory_order_relaxed) != 0) {
         // Exchange: of several movers one signals. Bits armed after it belong to the next publication.
         const std::uint64_t doors = doors_word.exchange(0, std::memory_order_acq_rel);

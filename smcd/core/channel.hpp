@@ -8,6 +8,7 @@
 #include "devices/api/device.hpp"
 #include "smcd/core/cdc.hpp"
 #include "smcd/core/conn_block.hpp"
+#include "smcd/core/copy_path.hpp"
 #include "smcd/core/dmb_layout.hpp"
 
 namespace smcd {
@@ -16,11 +17,12 @@ struct Channel {
     ConnBlock* block = nullptr;
     dev::Device* device = nullptr;
     DmbView own;    ///< the DMB that we receive into; the peer writes it
-    DmbView peer;   ///< the peer's DMB, attached; we write it
+    DmbView peer;   ///< the peer's DMB, attached, or the send buffer in its place; we write it
     dev::Bells* own_bells = nullptr;
     dev::Bells* peer_bells = nullptr;
     dev::Dmb dmb;
     dev::RemoteDmb remote;
+    CopyState* copy = nullptr; ///< devices that copy: `peer` is our send buffer, not the peer's DMB
 };
 
 /// Result of one non-blocking step on a stream.

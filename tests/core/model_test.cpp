@@ -7,7 +7,7 @@ namespace smcd::test {
 namespace {
 
 /// The oracle of one direction.
-struct Model {
+struct Oracle {
     std::string under_way; ///< sent and not read
     std::uint32_t ring;
     std::uint64_t total = 0;
@@ -124,16 +124,18 @@ private:
     Random& random_;
     End& from_;
     End& to_;
-    Model model_;
+    Oracle model_;
     unsigned char next_ = 0;
 };
 
-TEST(Model, RandomOperationsOnBothDirections) {
+class Model : public ::testing::TestWithParam<bool> {};
+
+TEST_P(Model, RandomOperationsOnBothDirections) {
     Random random(test_seed());
     for (int round = 0; round < 150; ++round) {
         const auto ring_a = static_cast<std::uint32_t>(8 + random() % 600);
         const auto ring_b = static_cast<std::uint32_t>(8 + random() % 600);
-        Connection c(ring_a, ring_b);
+        Connection c = GetParam() ? Connection::copying(ring_a, ring_b) : Connection(ring_a, ring_b);
         Driver forth(random, *c.a, *c.b, ring_b);
         Driver back(random, *c.b, *c.a, ring_a);
         for (int i = 0; i < 400 && !::testing::Test::HasFatalFailure(); ++i) {
@@ -145,9 +147,9 @@ TEST(Model, RandomOperationsOnBothDirections) {
     }
 }
 
-TEST(Model, WrapCounterPasses65535) {
+TEST_P(Model, WrapCounterPasses65535) {
     // A ring of eight bytes laps 70000 times.
-    Connection c(8, 8);
+    Connection c = GetParam() ? Connection::copying(8, 8) : Connection(8, 8);
     for (unsigned i = 0; i < 70000; ++i) {
         const std::string text{static_cast<char>(i), static_cast<char>(i >> 8U), 'c', 'd',
                                'e',                  'f',                        'g', 'h'};
@@ -157,6 +159,10 @@ TEST(Model, WrapCounterPasses65535) {
     EXPECT_EQ(unpack(c.b->channel.own.cdc->producer.load()).cursor,
               (Cursor{static_cast<std::uint16_t>(70000 - 65536), 0}));
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, Model, ::testing::Bool(), [](const auto& copying) {
+    return copying.param ? "copying" : "attached";
+});
 
 } // namespace
 } // namespace smcd::test

@@ -29,12 +29,17 @@ public:
     }
     Result<void> unregister_dmb(DmbToken /*token*/) override { return {}; }
     Result<void> move_data(DmbToken /*token*/,
-                           bool /*signal*/,
-                           std::uint32_t /*offset*/,
-                           std::span<const std::byte> /*data*/) override {
-        return Error(std::errc::not_supported);
+                           bool signal,
+                           std::uint32_t offset,
+                           std::span<const std::byte> data) override {
+        if (refuses || offset + data.size() > target.size()) {
+            return Error(std::errc::invalid_argument);
+        }
+        std::copy(data.begin(), data.end(), target.begin() + offset);
+        moves.push_back({offset, data.size(), signal});
+        return {};
     }
-    [[nodiscard]] bool supports_attach() const override { return true; }
+    [[nodiscard]] bool supports_attach() const override { return target.empty(); }
     [[nodiscard]] Result<dev::RemoteDmb> attach_dmb(LinkGroupId /*owner*/,
                                                     DmbToken /*token*/) override {
         return Error(std::errc::not_supported);
@@ -54,6 +59,16 @@ public:
     }
     [[nodiscard]] bool has_signal(unsigned /*door*/) const noexcept override { return false; }
 
+    struct Move {
+        std::uint32_t offset;
+        std::size_t bytes;
+        bool signal;
+        friend bool operator==(const Move&, const Move&) = default;
+    };
+
+    std::span<std::byte> target; ///< the peer's DMB of a device that copies
+    bool refuses = false;
+    std::vector<Move> moves;
     int signals = 0;
     int wakes = 0;
     std::uint64_t last_doors = 0;
@@ -72,7 +87,8 @@ public:
         std::fill(start_, start_ + size_, std::byte{0});
     }
 
-    [[nodiscard]] DmbView view() { return view_dmb({start_, size_}); }
+    [[nodiscard]] DmbView view() { return view_dmb(memory()); }
+    [[nodiscard]] std::span<std::byte> memory() { return {start_, size_}; }
 
     [[nodiscard]] bool guards_intact() const {
         const auto is_guard = [](std::byte b) { return b == kGuard; };
@@ -97,6 +113,7 @@ struct End {
     dev::Bells bells{};
     ConnBlock block{};
     FakeDevice device;
+    std::vector<std::uint64_t> send_buffer; ///< of a device that copies
     Channel channel;
     TxPath tx{channel};
     RxPath rx{channel};
@@ -110,6 +127,23 @@ struct Connection {
         join(*b, *a);
         open_channel(a->channel);
         open_channel(b->channel);
+    }
+
+    /// Both ends over a device that copies.
+    static Connection copying(std::uint32_t ring_bytes_a, std::uint32_t ring_bytes_b) {
+        Connection connection(ring_bytes_a, ring_bytes_b);
+        use_copies(*connection.a, *connection.b);
+        use_copies(*connection.b, *connection.a);
+        return connection;
+    }
+
+    static void use_copies(End& end, End& other) {
+        end.device.target = other.dmb.memory();
+        std::fill(end.device.target.begin(), end.device.target.end(), std::byte{0});
+        const std::size_t bytes = 4096 + end.device.target.size();
+        end.send_buffer.assign(bytes / 8 + 1, 0);
+        use_send_buffer(end.channel, std::as_writable_bytes(std::span(end.send_buffer)).first(bytes));
+        open_channel(end.channel);
     }
 
     static void join(End& end, End& other) {
