@@ -48,8 +48,9 @@ struct KindName {
     DeviceKind kind;
 };
 
-constexpr std::array<KindName, 1> kDeviceKinds{{
+constexpr std::array<KindName, 2> kDeviceKinds{{
     {"loopback", DeviceKind::loopback},
+    {"ism", DeviceKind::ism},
 }};
 
 }  // namespace

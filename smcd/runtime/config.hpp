@@ -10,12 +10,12 @@
 namespace smcd {
 
 /// Kinds of devices that SMCD_DEVICES may name.
-enum class DeviceKind { loopback };
+enum class DeviceKind { loopback, ism };
 
 /// One word of SMCD_DEVICES: "kind" or "kind:argument".
 struct DeviceChoice {
     DeviceKind kind = DeviceKind::loopback;
-    std::string argument; ///< the kind's own
+    std::string argument; ///< the kind's own; ism: its CHID, 4 hex digits
 };
 
 struct Config {

@@ -1,8 +1,11 @@
 #include "smcd/runtime/devices.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <string>
 #include <utility>
 
+#include "devices/ism/ism.hpp"
 #include "devices/loopback/loopback.hpp"
 #include "smcd/base/log.hpp"
 
@@ -11,10 +14,29 @@ namespace {
 
 using DevicePtr = std::unique_ptr<dev::LinkedDevice>;
 
+/// "ism" or "ism:0101".
+DevicePtr make_ism(const std::string& argument, dev::DoorbellTable& doorbells) {
+    dev::IsmOptions options;
+    if (!argument.empty()) {
+        std::uint16_t chid = 0;
+        const char* const end = argument.data() + argument.size();
+        const auto parsed = std::from_chars(argument.data(), end, chid, 16);
+        options.chid = Chid(parsed.ec == std::errc() && parsed.ptr == end ? chid : std::uint16_t{0});
+    }
+    auto device = dev::IsmDevice::create(doorbells, options);
+    if (!device) {
+        SMCD_LOG(error, "SMCD_DEVICES: no ism device '%s': %s", argument.c_str(), device.error().message().c_str());
+        return nullptr;
+    }
+    return *std::move(device);
+}
+
 DevicePtr make_device(const DeviceChoice& choice, dev::DoorbellTable& doorbells) {
     switch (choice.kind) {
         case DeviceKind::loopback:
             return std::make_unique<dev::LoopbackDevice>(doorbells, dev::LoopbackOptions{});
+        case DeviceKind::ism:
+            return make_ism(choice.argument, doorbells);
     }
     return nullptr;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
@@ -48,26 +49,39 @@ SizeClass wanted_size_class(const Process& process, const Socket& socket) {
     return SizeClass(size_class_for(socket.receive_buffer_wish));
 }
 
-void prepare_channel(Socket& socket,
+bool prepare_channel(Socket& socket,
                      const dev::Dmb& own,
                      const dev::RemoteDmb& remote) {
     ConnBlock& block = *socket.block;
     Channel& channel = socket.channel;
+    if (!socket.device->supports_attach()) {
+        auto buffer = Mapping::map_anonymous_shared(send_buffer_bytes(remote.size_class));
+        if (!buffer) {
+            return false;
+        }
+        socket.send_buffer = *std::move(buffer);
+    }
     channel.block = &block;
     channel.device = socket.device;
     channel.dmb = own;
     channel.remote = remote;
     channel.remote.user = &socket;
     channel.own = view_dmb(own.memory);
-    channel.peer = view_dmb(remote.memory);
     channel.own_bells = own.bells;
-    channel.peer_bells = remote.bells;
+    if (socket.device->supports_attach()) {
+        channel.peer = view_dmb(remote.memory);
+        channel.peer_bells = remote.bells;
+    } else {
+        use_send_buffer(channel, socket.send_buffer.bytes());
+        socket.device->name_holder(remote.token, &socket);
+    }
     block.local_token = own.token.value();
     block.remote_token = remote.token.value();
     block.size_class_local = own.size_class.value();
     block.size_class_remote = remote.size_class.value();
     block.device_chid = socket.device->fabric_id().value();
     open_channel(channel);
+    return true;
 }
 
 void establish(Process& process,

@@ -38,15 +38,21 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
         decline(process, socket, Reason::out_of_memory, false);
         return;
     }
-    // The server may write as soon as it has read Confirm: our side must be open before.
-    prepare_channel(socket, *own, *remote);
-    const clc::Message message =
-        machine(socket).confirm(
-        {own->token, own->size_class, *group, device.gid(), peer.first_contact});
-    if (!write_outbound(socket.fd, message.span())) {
+    const auto undo = [&] {
         socket.channel = Channel{};
         static_cast<void>(device.unregister_dmb(own->token));
         static_cast<void>(device.detach_dmb(peer.token));
+    };
+    // The server may write as soon as it has read Confirm: our side must be open before.
+    if (!prepare_channel(socket, *own, *remote)) {
+        undo();
+        decline(process, socket, Reason::out_of_memory, false);
+        return;
+    }
+    const clc::Message message = machine(socket).confirm(
+        {own->token, own->size_class, *group, device.gid(), peer.first_contact});
+    if (!write_outbound(socket.fd, message.span())) {
+        undo();
         settle_begin(process, socket, Reason::peer_gone, false);
         return;
     }

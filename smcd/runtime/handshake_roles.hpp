@@ -29,7 +29,8 @@ bool server_give_up(Process& process, Socket& socket, Reason reason);
 [[nodiscard]] SizeClass wanted_size_class(const Process& process, const Socket& socket);
 /// Flushes the pre-buffer into the ring and goes to Phase::smc.
 void establish(Process& process, Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
-/// Fills the channel of socket.device from both DMBs, and the block with what `smcu ss` shows of them.
-void prepare_channel(Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
+/// Fills the channel of socket.device from both DMBs, and the block with what `smcu ss` shows of them. false: no memory
+/// for a send buffer.
+[[nodiscard]] bool prepare_channel(Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
 
 }  // namespace smcd

@@ -131,7 +131,11 @@ void on_confirm(Process& process, Socket& socket, const clc::DmbInfo& peer) {
         return;
     }
     const dev::Dmb own = socket.handshake->dmb;
-    prepare_channel(socket, own, *remote);
+    if (!prepare_channel(socket, own, *remote)) {
+        static_cast<void>(device.detach_dmb(peer.token));
+        take_back(process, socket, Reason::out_of_memory);
+        return;
+    }
     establish(process, socket, own, *remote);
 }
 

@@ -265,6 +265,7 @@ void Process::tear_down(Socket& socket) {
         static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));
         static_cast<void>(socket.device->detach_dmb(socket.channel.remote.token));
         socket.channel = Channel{};
+        socket.send_buffer.reset();
     }
     if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
         count_tcp_bytes(statistics_.page(), socket.fd);

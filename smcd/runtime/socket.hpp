@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 
+#include "smcd/base/mapping.hpp"
 #include "smcd/base/reason.hpp"
 #include "smcd/base/unique_fd.hpp"
 #include "smcd/core/channel.hpp"
@@ -62,6 +63,7 @@ public:
 
     ConnBlock* block = nullptr;
     Channel channel;
+    Mapping send_buffer;                      ///< devices that copy: the channel's
     dev::LinkedDevice* device = nullptr;      ///< of the channel, or of the DMB of a server's handshake
     SpinPolicy spin_data;
     SpinPolicy spin_space;

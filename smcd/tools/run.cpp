@@ -22,6 +22,7 @@ struct RunOptions {
     std::string receive_size;
     std::string send_size;
     std::string profile;
+    std::string devices;
     bool debug = false;
     std::vector<std::string> unused;
 };
@@ -42,6 +43,9 @@ Settings settings_of(const RunOptions& options) {
     }
     if (!options.profile.empty()) {
         settings.emplace_back("SMCD_PROFILE", options.profile);
+    }
+    if (!options.devices.empty()) {
+        settings.emplace_back("SMCD_DEVICES", options.devices);
     }
     if (options.debug) {
         settings.emplace_back("SMCD_DEBUG", "3");
@@ -110,6 +114,10 @@ void add_run(CLI::App& program, int& status, const std::vector<std::string>& com
     run->add_option("--profile", options->profile, "how to wait for data")
         ->type_name("NAME")
         ->check(CLI::IsMember({"balanced", "latency", "efficient", "throughput"}));
+    run->add_option("--device",
+                    options->devices,
+                    "devices to offer, in order: loopback, ism or ism:CHID, with commas between")
+        ->type_name("LIST");
     run->add_flag("-d,--debug", options->debug, "log to stderr what the library does");
     run->callback([options, &status, &command] { status = start(*options, command); });
 }

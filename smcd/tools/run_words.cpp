@@ -9,7 +9,8 @@ namespace smcd::tools {
 namespace {
 
 /// Options whose value may be the next word. run.cpp defines them.
-constexpr std::array<std::string_view, 3> kLongWithValue{"--rcvbuf", "--sndbuf", "--profile"};
+constexpr std::array<std::string_view, 4> kLongWithValue{
+    "--rcvbuf", "--sndbuf", "--profile", "--device"};
 constexpr std::string_view kShortWithValue = "rt";
 
 /// Whether the value of this option is the next word ("-r 64k", "-dr 64k"), not part of this one
