@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "clc/messages.hpp"
 #include "smcd/base/ids.hpp"
 #include "smcd/base/log.hpp"
 
@@ -72,6 +73,20 @@ std::vector<DeviceChoice> parse_devices(std::string_view text) {
     return devices;
 }
 
+std::vector<std::string> parse_ueids(std::string_view text) {
+    std::vector<std::string> ueids;
+    while (!text.empty()) {
+        const std::string_view word = text.substr(0, text.find(','));
+        text.remove_prefix(std::min(text.size(), word.size() + 1));
+        if (!clc::make_ueid(word) || ueids.size() == kUeidsMax) {
+            SMCD_LOG(error, "SMCD_UEID: '%.*s' is left out", static_cast<int>(word.size()), word.data());
+        } else if (std::find(ueids.begin(), ueids.end(), word) == ueids.end()) {
+            ueids.emplace_back(word);
+        }
+    }
+    return ueids;
+}
+
 bool set_profile(Config& config, std::string_view name) {
     for (const Profile& profile : kProfiles) {
         if (profile.name == name) {
@@ -131,7 +146,7 @@ Config read_config() {
         config.learns = std::string_view(learn) != "0";
     }
     if (const char* ueid = environment("SMCD_UEID"); ueid != nullptr) {
-        config.ueid = ueid;
+        config.ueids = parse_ueids(ueid);
     }
     if (const char* devices = environment("SMCD_DEVICES"); devices != nullptr) {
         if (auto chosen = parse_devices(devices); !chosen.empty()) {

@@ -1,6 +1,7 @@
 // Config: the settings of one process, read once from its environment. Floor 3, docs/configuration.md.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,13 +19,16 @@ struct DeviceChoice {
     std::string argument; ///< the kind's own; ism: its CHID, 4 hex digits
 };
 
+/// Enterprise ids of one process, as many as the kernel keeps.
+inline constexpr std::size_t kUeidsMax = 4;
+
 struct Config {
     bool disabled = false;             ///< SMCD_DISABLE=1
     std::uint32_t spin_max_ns = 30'000; ///< from SMCD_PROFILE
     std::uint8_t size_class = 5;       ///< default DMB: 512 KiB; SMCD_RCVBUF (alias SMC_RCVBUF)
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
-    std::string ueid;                  ///< SMCD_UEID; empty: the built-in default
+    std::vector<std::string> ueids;    ///< SMCD_UEID, at most kUeidsMax; empty: the built-in default
     std::vector<DeviceChoice> devices{{}}; ///< SMCD_DEVICES, in order of preference
     std::string profile = "balanced";
 };
@@ -34,6 +38,9 @@ struct Config {
 
 /// Takes over what the profile of that name means. false: there is none.
 [[nodiscard]] bool set_profile(Config& config, std::string_view name);
+
+/// "A,B" -> the enterprise ids in that order; others, and those beyond kUeidsMax, are logged and left out.
+[[nodiscard]] std::vector<std::string> parse_ueids(std::string_view text);
 
 /// "loopback,ism:0101" -> the devices in that order; words that name none are logged and left out.
 [[nodiscard]] std::vector<DeviceChoice> parse_devices(std::string_view text);

@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -29,8 +30,14 @@ bool make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
         offer.devices.add({device->gid(), device->fabric_id()});
     }
     process.progress().watch_devices();
-    const auto configured = clc::make_ueid(process.config().ueid);
-    offer.ueids.add(configured ? *configured : clc::default_ueid());
+    for (const std::string& text : process.config().ueids) {
+        if (const auto ueid = clc::make_ueid(text); ueid) {
+            offer.ueids.add(*ueid);
+        }
+    }
+    if (offer.ueids.count == 0) {
+        offer.ueids.add(clc::default_ueid());
+    }
     utsname system{};
     if (::uname(&system) == 0) {
         offer.host.fill(' ');

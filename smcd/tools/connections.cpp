@@ -6,6 +6,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "devices/ism/ism.hpp"
 #include "smcd/base/ids.hpp"
 #include "smcd/base/reason.hpp"
 #include "smcd/core/cdc.hpp"
@@ -248,7 +249,13 @@ std::string why(const Connection& connection) {
 }
 
 std::string device_name(std::uint32_t chid) {
-    return chid == kLoopbackChid.value() ? "loopback" : "chid " + hex(chid, 4);
+    if (chid == kLoopbackChid.value()) {
+        return "loopback";
+    }
+    if (is_emulated(Chid(static_cast<std::uint16_t>(chid)))) {
+        return "chid " + hex(chid, 4);
+    }
+    return chid == dev::kIsmChid.value() ? "ism" : "ism:" + hex(chid, 4).substr(2);
 }
 
 } // namespace smcd::tools

@@ -57,7 +57,7 @@ struct Connection {
 /// Why it is not accelerated, in words; empty for an accelerated one.
 [[nodiscard]] std::string why(const Connection& connection);
 
-/// "loopback", or the fabric id of a device that has no name here.
+/// "loopback", "ism" or "ism:CHID" as SMCD_DEVICES names them, or the fabric id of another device.
 [[nodiscard]] std::string device_name(std::uint32_t chid);
 
 } // namespace smcd::tools

@@ -2,6 +2,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -10,7 +11,11 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "devices/api/doorbell.hpp"
+#include "smcd/runtime/config.hpp"
+#include "smcd/runtime/devices.hpp"
 #include "smcd/tools/command.hpp"
+#include "smcd/tools/connections.hpp"
 #include "smcd/tools/launcher.hpp"
 #include "smcd/tools/preload_path.hpp"
 #include "smcd/tools/proc_files.hpp"
@@ -56,6 +61,22 @@ std::string first_line(const char* path) {
     return printable(text);
 }
 
+/// What SMCD_DEVICES asks for here, in its order.
+std::string devices() {
+    std::string text;
+    const auto doorbells = dev::DoorbellTable::create();
+    if (!doorbells) {
+        return doorbells.error().message();
+    }
+    for (const auto& device : make_devices(read_config(), **doorbells)) {
+        std::array<char, 24> chid{};
+        std::snprintf(chid.data(), chid.size(), " (CHID 0x%04x)", device->fabric_id().value());
+        const std::string name = device_name(device->fabric_id().value());
+        text += (text.empty() ? "" : ", ") + name.substr(0, name.find(':')) + chid.data();
+    }
+    return text;
+}
+
 std::vector<Fact> collect() {
     std::vector<Fact> facts;
     utsname system{};
@@ -65,7 +86,7 @@ std::vector<Fact> collect() {
     facts.push_back({"version", "version", SMCD_VERSION});
     facts.push_back({"preload", "library", library ? *library : "not found"});
     facts.push_back({"preload_loads", "library loads", library ? load_test() : "no"});
-    facts.push_back({"device", "device", "loopback (CHID 0xffff)"});
+    facts.push_back({"device", "device", devices()});
     facts.push_back({"netns", "network namespace", netns == 0 ? "unknown" : std::to_string(netns)});
     facts.push_back({"kernel", "kernel", system.release});
     facts.push_back({"uid", "uid", std::to_string(::geteuid())});

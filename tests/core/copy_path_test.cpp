@@ -1,4 +1,5 @@
-// Sending through a device that copies: what is moved, in which order, and what a failure does. Floor 4.
+// Sending through a device that copies: what is moved, in which order, and what a failure does.
+// Floor 4.
 #include <gtest/gtest.h>
 
 #include "tests/core/support.hpp"
@@ -22,7 +23,11 @@ protected:
 TEST_F(CopyPath, BytesGoBeforeControlAndSignal) {
     ASSERT_EQ(send(*c_.a, "hello").bytes, 5U);
 
-    EXPECT_EQ(moves_of(*c_.a), (Moves{{32, 5, false}, kControl}));
+    EXPECT_EQ(moves_of(*c_.a),
+              (Moves{
+                  {32, 5, false},
+                  kControl
+    }));
     EXPECT_EQ(receive(*c_.b, 10).text, "hello");
     EXPECT_TRUE(moves_of(*c_.b).empty()); // far from an eighth of the ring
 }
@@ -38,7 +43,12 @@ TEST_F(CopyPath, AWrapIsTwoPieces) {
 
     ASSERT_EQ(send(*c_.a, std::string(90, 'z')).bytes, 90U);
 
-    EXPECT_EQ(moves_of(*c_.a), (Moves{{32 + 760, 40, false}, {32, 50, false}, kControl}));
+    EXPECT_EQ(moves_of(*c_.a),
+              (Moves{
+                  {32 + 760, 40, false},
+                  {32,       50, false},
+                  kControl
+    }));
     EXPECT_EQ(receive(*c_.b, kRing).text, std::string(60, 'y') + std::string(90, 'z'));
 }
 

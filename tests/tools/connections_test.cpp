@@ -173,6 +173,8 @@ TEST(ConnectionsTest, FlagsMapToTheStatesOfSmcss) {
 TEST(ConnectionsTest, NamesDevices) {
     EXPECT_EQ(device_name(0xFFFF), "loopback");
     EXPECT_EQ(device_name(0xFF00), "chid 0xff00");
+    EXPECT_EQ(device_name(0x0100), "ism");
+    EXPECT_EQ(device_name(0x0101), "ism:0101");
 }
 
 } // namespace
