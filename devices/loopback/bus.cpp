@@ -7,20 +7,6 @@
 #include "smcd/base/memfd.hpp"
 
 namespace smcd::dev {
-namespace {
-
-LinkMessage event_message(const BusEvent& event) noexcept {
-    LinkMessage message;
-    message.kind = MessageKind::event;
-    message.first = event.type;
-    message.second = event.code;
-    message.token = event.token;
-    message.previous = event.info;
-    return message;
-}
-
-} // namespace
-
 void LoopbackDevice::Impl::set_status_fd(int fd) {
     const std::lock_guard guard(mutex_);
     status_fd_ = fd;
@@ -33,7 +19,7 @@ void LoopbackDevice::Impl::set_event_handler(std::function<void(const BusEvent&)
 
 Result<void> LoopbackDevice::Impl::send_event(LinkGroupId to, const BusEvent& event) {
     const std::lock_guard guard(mutex_);
-    const LinkMessage message = event_message(event);
+    const LinkMessage message = event_message(event.type, event.code, event.token, event.info);
     if (to != LinkGroupId()) {
         SMCD_TRY(Link* const link, link_to(to));
         return send_message(link->socket.get(), message, {});
@@ -65,10 +51,12 @@ Result<void> LoopbackDevice::Impl::on_status(Link& link, ReceivedMessage& receiv
     return {};
 }
 
-void LoopbackDevice::Impl::on_event_message(const Link& link, const LinkMessage& message) {
-    if (event_handler_) {
-        event_handler_({message.first, message.second, message.token, message.previous, link.peer});
+Result<void> LoopbackDevice::Impl::on_event_message(const Link& link, const LinkMessage& message) {
+    if (!event_handler_) {
+        return engine_error(Errc::peer_violation);
     }
+    event_handler_({message.first, message.second, message.token, message.previous, link.peer});
+    return {};
 }
 
 } // namespace smcd::dev

@@ -168,7 +168,7 @@ private:
 
     // bus.cpp
     Result<void> on_status(Link& link, ReceivedMessage& received);
-    void on_event_message(const Link& link, const LinkMessage& message);
+    Result<void> on_event_message(const Link& link, const LinkMessage& message);
 
     // inbound.cpp
     Result<void> on_dmb(Link& link, ReceivedMessage& received);

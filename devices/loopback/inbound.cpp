@@ -60,8 +60,7 @@ Result<void> LoopbackDevice::Impl::handle(Link& link, ReceivedMessage& received)
     case MessageKind::status:
         return on_status(link, received);
     case MessageKind::event:
-        on_event_message(link, received.message);
-        return {};
+        return on_event_message(link, received.message);
     }
     return engine_error(Errc::peer_violation);
 }

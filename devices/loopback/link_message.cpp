@@ -34,7 +34,7 @@ bool fields_valid(const LinkMessage& message) noexcept {
     case MessageKind::status:
         return message.first != 0 && message.second == 0 && message.token == 0;
     case MessageKind::event:
-        return true;
+        return message.first <= kBusEventTypeMax;
     }
     return false;
 }
@@ -70,6 +70,19 @@ LinkMessage retire_message(DmbToken token) noexcept {
     LinkMessage message;
     message.kind = MessageKind::retire;
     message.token = token.value();
+    return message;
+}
+
+LinkMessage event_message(std::uint32_t type,
+                          std::uint32_t code,
+                          std::uint64_t token,
+                          std::uint64_t info) noexcept {
+    LinkMessage message;
+    message.kind = MessageKind::event;
+    message.first = type;
+    message.second = code;
+    message.token = token;
+    message.previous = info;
     return message;
 }
 

@@ -57,6 +57,13 @@ static_assert(sizeof(LinkMessage) == 32);
 dmb_message(DmbToken token, SbaIndex index, SizeClass size_class) noexcept;
 [[nodiscard]] LinkMessage doorbell_message(unsigned door, std::uint32_t generation) noexcept;
 [[nodiscard]] LinkMessage retire_message(DmbToken token) noexcept;
+/// The last type that an event may have.
+inline constexpr std::uint32_t kBusEventTypeMax = 2;
+
+[[nodiscard]] LinkMessage event_message(std::uint32_t type,
+                                        std::uint32_t code,
+                                        std::uint64_t token,
+                                        std::uint64_t info) noexcept;
 [[nodiscard]] LinkMessage status_message(std::size_t bytes) noexcept;
 /// `dmb`: as dmb_message() makes it.
 [[nodiscard]] LinkMessage reuse_message(const LinkMessage& dmb, DmbToken previous) noexcept;

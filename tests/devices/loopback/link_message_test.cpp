@@ -26,7 +26,9 @@ std::vector<LinkMessage> one_of_each() {
         dmb_message(DmbToken(0x0123456789abcdef), SbaIndex(77), SizeClass(4)),
         doorbell_message(5, 7),
         retire_message(DmbToken(0x0123456789abcdef)),
-        reuse_message(dmb_message(DmbToken(0x7777), SbaIndex(78), SizeClass(5)), DmbToken(0x6666))};
+        reuse_message(dmb_message(DmbToken(0x7777), SbaIndex(78), SizeClass(5)), DmbToken(0x6666)),
+        status_message(4097),
+        event_message(0, 77, 0x0123456789abcdef, 0x5555)};
 }
 
 TEST(LinkMessageTest, WhatWeSendIsAccepted) {
@@ -87,6 +89,17 @@ std::vector<Field> free_fields(MessageKind kind) {
     case MessageKind::reuse:
         return {
             index, size_class, token, {offsetof(LinkMessage, previous), 64}
+        };
+    case MessageKind::status:
+        return {
+            {offsetof(LinkMessage, first), 32}
+        };
+    case MessageKind::event:
+        return {
+            {offsetof(LinkMessage, first),    2 },
+            {offsetof(LinkMessage, second),   32},
+            token,
+            {offsetof(LinkMessage, previous), 64}
         };
     }
     return {};
