@@ -14,7 +14,7 @@ packages_of() {
     test)
         echo python3 binutils procps iproute2 curl socat tshark \
             redis-server redis-tools nginx-light wrk iperf3 memcached openssl \
-            postgresql mariadb-server
+            postgresql mariadb-server haproxy apache2
         ;;
     demo)
         echo redis-server redis-tools nginx-light wrk iperf3 sockperf
