@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "smcd/base/clock.hpp"
@@ -55,6 +56,9 @@ void say_goodbye(Socket& socket) {
     RxPath rx(socket.channel);
     const bool abort = socket.linger_reset || rx.readable() > 0;
     TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
+    // Doorbell bytes that nobody took would make the kernel say reset instead of end.
+    std::array<std::byte, 64> rest;
+    raw::recvfrom(socket.fd, rest.data(), rest.size(), MSG_DONTWAIT, nullptr, nullptr);
 }
 
 }  // namespace

@@ -96,9 +96,11 @@ void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
     process.wake_local(socket);
 }
 
-/// Takes doorbell bytes, and the frame if it is whole.
+/// Takes doorbell bytes, and the frame if it is whole. Relatives hear of the same bytes, and the kernel tells them only
+/// while some are left: one stays for them.
 TcpNews look(Process& process, Socket& socket) {
     std::array<std::byte, 64> bytes;
+    const bool shared = socket.block->holders.load(std::memory_order_acquire) > 1;
     for (;;) {
         const ssize_t n = raw::recvfrom(
             socket.fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
@@ -113,8 +115,12 @@ TcpNews look(Process& process, Socket& socket) {
         while (doorbells < inbound.size() && inbound[doorbells] == kDoorbellByte) {
             ++doorbells;
         }
-        take_inbound(socket.fd, doorbells);
-        if (doorbells == inbound.size()) {
+        const bool all = doorbells == inbound.size();
+        take_inbound(socket.fd, all && shared ? doorbells - 1 : doorbells);
+        if (all && shared && doorbells < bytes.size()) {
+            return TcpNews::nothing;
+        }
+        if (all) {
             continue;
         }
         ReturnFrame frame;
