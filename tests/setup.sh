@@ -14,7 +14,7 @@ packages_of() {
     test)
         echo python3 binutils procps iproute2 curl socat tshark \
             redis-server redis-tools nginx-light wrk iperf3 memcached openssl \
-            postgresql mariadb-server haproxy apache2
+            postgresql mariadb-server haproxy apache2 openssh-server openssh-client rsync
         ;;
     demo)
         echo redis-server redis-tools nginx-light wrk iperf3 sockperf
