@@ -34,6 +34,11 @@ bool is_frozen(const ConnBlock& block) noexcept {
     return rc;
 }
 
+/// Another thread has closed the last descriptor while we slept.
+bool left(const Channel& channel, const ConnBlock* block) noexcept {
+    return std::atomic_ref<ConnBlock* const>(channel.block).load(std::memory_order_relaxed) != block;
+}
+
 /// The wait of both directions; `ready` looks at the cursors, `word` is the direction's futex word in our bells.
 template <typename Ready>
 WaitStatus wait_until(Channel& channel,
@@ -41,6 +46,7 @@ WaitStatus wait_until(Channel& channel,
                       std::atomic<std::uint32_t>& word,
                       std::uint64_t deadline_ns,
                       Ready&& ready) {
+    const ConnBlock* const block = channel.block;
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
     bells.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()) + 1, std::memory_order_relaxed);
@@ -63,6 +69,9 @@ WaitStatus wait_until(Channel& channel,
         }
         bump(counters.sleeps);
         const WaitStatus status = futex_wait(word, 1, deadline_ns);
+        if (left(channel, block)) {
+            return WaitStatus::interrupted;
+        }
         if (ready()) {
             spin.on_slept(monotonic_ns() - start);
             return WaitStatus::ready;

@@ -132,6 +132,7 @@ ssize_t receive_smc(Process& process,
                     int flags,
                     CallDeadline& call) {
     RxPath rx(socket.channel);
+    const ConnBlock* const block = socket.channel.block; // another thread may close the socket while we sleep
     const std::size_t wanted = total_bytes(buffers);
     const ReceiveMode mode{(flags & MSG_PEEK) != 0, (flags & MSG_TRUNC) != 0};
     const std::size_t target = (flags & MSG_WAITALL) != 0
@@ -166,6 +167,9 @@ ssize_t receive_smc(Process& process,
         const std::uint64_t deadline = deadline_of(call, done > 0 || rx.readable() > 0);
         const WaitStatus status =
             wait_for_data(socket.channel, socket.spin_data, at_least, deadline);
+        if (socket.channel.block != block) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EINTR);
+        }
         if (status != WaitStatus::ready) {
             const IoResult rest = done > 0 ? IoResult{} : rx.receive(buffers, mode);
             done += rest.bytes;
