@@ -103,6 +103,7 @@ std::vector<Line> lines_of(const Options& options, const Cpus& cpus) {
                 series.set_connections(line.plan.connections);
                 series.set_placement(describe(cpus));
                 series.set_profile(options.profile.empty() ? "balanced" : options.profile);
+                series.set_device(options.device.empty() ? "loopback" : options.device);
                 series.set_batch(line.plan.batch);
                 series.set_latency_of(latency_of(options.mode));
                 lines.push_back(std::move(line));

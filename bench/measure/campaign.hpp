@@ -32,6 +32,7 @@ struct Options {
     bool nodelay_given = false;
     std::string congestion = "cubic";
     std::string profile;
+    std::string device; ///< SMCD_DEVICES of the workers; empty: as it is
     bool floor = true;
     bool require_smc = false;
     bool quiet = false;

@@ -13,6 +13,7 @@
 #include "bench/measure/words.hpp"
 #include "bench/measure/worker.hpp"
 #include "smcd/tools/command.hpp"
+#include "smcd/tools/launcher.hpp"
 
 namespace smcd::bench {
 namespace {
@@ -74,6 +75,8 @@ void add_paths(CLI::App& program, Options& options, Typed& typed) {
     program.add_option("-C,--congestion", options.congestion, "TCP's algorithm (cubic)");
     program.add_option("--profile", options.profile, "how our paths wait for data")
         ->check(CLI::IsMember({"balanced", "latency", "efficient", "throughput"}));
+    program.add_option("--device", options.device, "devices that our paths offer (loopback)")
+        ->type_name("LIST");
     program.add_flag(
         "--require-smc", options.require_smc, "fail when a connection of ours stays on TCP");
 }
@@ -208,6 +211,11 @@ int run_program(const std::vector<std::string>& arguments) {
     if (const std::string wrong = digest(typed, options); !wrong.empty()) {
         tools::complain("bench", wrong + "; --help tells more");
         return tools::kExitUsage;
+    }
+    if (!options.device.empty()) {
+        tools::apply({
+            {"SMCD_DEVICES", options.device}
+        });
     }
     const Result result = run_campaign(options);
     return write_all(options, result) ? status_of(options, result) : tools::kExitFailure;

@@ -81,6 +81,11 @@ class BenchTest(unittest.TestCase):
         self.assertEqual([s["message_bytes"] for s in document["series"]],
                          [1, 1, 102400, 102400, 64 << 20, 64 << 20])
 
+    def test_over_the_copying_device(self):
+        document = report("pingpong", *SHORT, "--through", "shim,library,zerocopy", "-n", "100", "-m", "14,100k",
+                          "--against", "none", "--device", "ism", "--require-smc")
+        self.assertEqual({series["device"] for series in document["series"]}, {"ism"})
+
     def test_placements(self):
         for cpus, wanted in (("none", "none"), ("same", "server 0, client 0"), ("0,0", "server 0, client 0")):
             document = report("pp", *SHORT, "-n", "50", "--cpus", cpus, "--against", "none")
