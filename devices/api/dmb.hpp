@@ -39,7 +39,7 @@ struct RemoteDmb {
     std::span<std::byte> memory; ///< the owner's memory
     Bells* bells = nullptr;      ///< the owner's wake-up words
     void* route = nullptr;       ///< the device's own handle for signal(); opaque
-    void* user = nullptr; ///< the holder's own: devices only hand it back
+    void* user = nullptr;        ///< the holder's own: devices only hand it back
 };
 
 } // namespace smcd::dev

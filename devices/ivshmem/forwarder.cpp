@@ -27,8 +27,8 @@ timespec time_of(std::uint64_t ns) noexcept {
 
 } // namespace
 
-Forwarder::Forwarder(DoorbellTable& doorbells, std::function<bool(unsigned)> has_signal)
-    : doorbells_(doorbells), has_signal_(std::move(has_signal)) {}
+Forwarder::Forwarder(DoorbellTable& doorbells, std::function<bool(unsigned)> take_ring)
+    : doorbells_(doorbells), take_ring_(std::move(take_ring)) {}
 
 Forwarder::~Forwarder() {
     stop();
@@ -118,12 +118,10 @@ bool Forwarder::somebody_sleeps() const noexcept {
 }
 
 void Forwarder::forward() noexcept {
+    const std::lock_guard guard(forward_mutex_);
     for (std::uint64_t doors = doorbells_.mine(); doors != 0; doors &= doors - 1) {
         const auto door = static_cast<unsigned>(std::countr_zero(doors));
-        const std::uint32_t epoch = doorbells_.epoch(door);
-        std::uint32_t last = rung_[door].load(std::memory_order_relaxed);
-        if ((epoch & 1U) != 0 && last != epoch && has_signal_(door) &&
-            rung_[door].compare_exchange_strong(last, epoch, std::memory_order_relaxed)) {
+        if ((doorbells_.epoch(door) & 1U) != 0 && take_ring_(door)) {
             doorbells_.ring_local(door);
             rung_count_.fetch_add(1, std::memory_order_relaxed);
         }
@@ -164,6 +162,7 @@ void Forwarder::after_fork_in_child() noexcept {
     running_.store(false, std::memory_order_release);
     new (&thread_) std::thread();
     new (&thread_mutex_) std::mutex();
+    new (&forward_mutex_) std::mutex();
 }
 
 } // namespace smcd::dev::ivshmem

@@ -3,9 +3,9 @@
 //
 // Waiting sets sleep on eventfds of this process (DoorbellTable), which peers behind a region do
 // not hold. They ring the peer's bell instead: its ivshmem eventfd, or a futex word in its table.
-// The thread sleeps on that, and rings each doorbell whose owner sleeps and has a signal, once per
-// epoch. Where some peers cannot ring us (another machine without doorbells) it also looks by
-// itself, in steps that grow, but only while a doorbell sleeps.
+// The thread sleeps on that, and rings each doorbell that peers have marked and whose owner sleeps.
+// Where some peers cannot ring us (another machine without doorbells) it also looks by itself, in
+// steps that grow, but only while a doorbell sleeps.
 #pragma once
 
 #include <array>
@@ -27,8 +27,8 @@ struct BellSource {
 
 class Forwarder {
 public:
-    /// has_signal: whether harvest(door) would find something; thread: any.
-    Forwarder(DoorbellTable& doorbells, std::function<bool(unsigned)> has_signal);
+    /// take_ring: whether a peer has rung that doorbell since the last call; thread: any.
+    Forwarder(DoorbellTable& doorbells, std::function<bool(unsigned)> take_ring);
     ~Forwarder();
     Forwarder(const Forwarder&) = delete;
     Forwarder& operator=(const Forwarder&) = delete;
@@ -70,15 +70,15 @@ private:
     }
 
     DoorbellTable& doorbells_;
-    std::function<bool(unsigned)> has_signal_;
+    std::function<bool(unsigned)> take_ring_;
     BellSource source_;
     std::atomic<std::uint32_t> own_word_{0};
     std::atomic<bool> polling_{false};
     std::atomic<bool> stopping_{false};
     std::atomic<bool> running_{false};
     std::atomic<std::uint64_t> beat_ns_{0};
-    std::array<std::atomic<std::uint32_t>, kDoorbellCount> rung_{}; ///< last epoch that was rung
     std::atomic<std::uint64_t> rung_count_{0};
+    std::mutex forward_mutex_; ///< who returns from forward() has everything rung
     std::mutex thread_mutex_;
     std::thread thread_;
 };

@@ -67,6 +67,7 @@ public:
     void signal(const RemoteDmb& dmb, unsigned door) noexcept;
     std::size_t harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal);
     [[nodiscard]] bool has_signal(unsigned door) const noexcept;
+    [[nodiscard]] bool take_ring(unsigned door) const noexcept;
     void on_epoch(unsigned door, std::uint32_t epoch) noexcept override;
     static void wake_sleepers(std::atomic<std::uint32_t>& word) noexcept;
 
@@ -79,6 +80,7 @@ public:
     const IvshmemOptions options;
     const ivshmem::Region region;
     std::unique_ptr<ivshmem::Forwarder> forwarder;
+    std::atomic<std::uint32_t> preferred_group{0}; ///< for the next join; 0: any
 
     [[nodiscard]] int server_socket() const noexcept {
         return server_fd_.load(std::memory_order_acquire);

@@ -135,6 +135,10 @@ Result<LinkGroupId> IvshmemDevice::link_group_id() {
     return without_throwing([&] { return impl_->link_group_id(); });
 }
 
+void IvshmemDevice::prefer_group(LinkGroupId id) {
+    impl_->preferred_group.store(id.value(), std::memory_order_relaxed);
+}
+
 Result<void> IvshmemDevice::export_doorbell(const RemoteDmb& /*dmb*/, unsigned door) {
     if (door >= kDoorbellCount || (impl_->doorbells.mine() & (1ULL << door)) == 0) {
         return Error(std::errc::invalid_argument);
@@ -150,8 +154,8 @@ int IvshmemDevice::poll_fd() const noexcept {
     return impl_->server_socket();
 }
 
-bool IvshmemDevice::service() {
-    return impl_->service();
+void IvshmemDevice::service() {
+    static_cast<void>(impl_->service());
 }
 
 Result<UniqueFd> IvshmemDevice::announce(std::span<const AnnouncedAddress> addresses) {

@@ -43,7 +43,7 @@ struct AnnouncedAddress {
     friend bool operator==(const AnnouncedAddress&, const AnnouncedAddress&) = default;
 };
 
-class IvshmemDevice final : public Device {
+class IvshmemDevice final : public LinkedDevice {
 public:
     /// Attaches to the region and measures it; no slot is claimed yet. Errors: as
     /// open_attach_point() and Region::open(); Errc::slow_memory. Blocks at most two seconds.
@@ -72,17 +72,18 @@ public:
     [[nodiscard]] bool has_signal(unsigned door) const noexcept override;
 
     /// Our id for CLC messages; joins the region at the first call. ENOSPC: it is full.
-    [[nodiscard]] Result<LinkGroupId> link_group_id();
+    [[nodiscard]] Result<LinkGroupId> link_group_id() override;
+    void prefer_group(LinkGroupId id) override;
     /// Makes sure that the peer of `dmb` can ring our doorbells.
-    Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door);
+    Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) override;
     /// Whether a DMB was shared with that peer already.
-    [[nodiscard]] bool has_link(LinkGroupId remote) const;
+    [[nodiscard]] bool has_link(LinkGroupId remote) const override;
 
     /// Readable when the fabric server has news; -1: there is no server.
-    [[nodiscard]] int poll_fd() const noexcept;
-    /// Takes in the news; never blocks. False: the server is gone, and poll_fd() with it. What is
-    /// shared goes on.
-    bool service();
+    [[nodiscard]] int poll_fd() const noexcept override;
+    /// Takes in the news; never blocks. When the server is gone, so is poll_fd(); what is shared
+    /// goes on.
+    void service() override;
 
     /// Publishes that a listener of ours accepts SMC at these addresses, until the last holder of
     /// the returned descriptor is gone and withdraw_unheld() was called. ENOSPC: no entry is free.
@@ -102,9 +103,9 @@ public:
 
     /// Around fork(), as LoopbackDevice: the child goes on with what it inherits, and joins anew
     /// for its own.
-    void before_fork();
-    void after_fork_in_parent();
-    void after_fork_in_child();
+    void before_fork() override;
+    void after_fork_in_parent() override;
+    void after_fork_in_child() override;
 
     /// Rings what is due, in the calling thread (tests).
     void forward_signals() noexcept;

@@ -106,6 +106,12 @@ struct alignas(64) DirEntry {
     std::atomic<std::uint32_t> writer_epoch;
 };
 
+/// A doorbell of the owner, as its peers see it.
+struct alignas(64) DoorLine {
+    std::atomic<std::uint32_t> epoch; ///< odd: asleep
+    std::atomic<std::uint32_t> rung;  ///< set by peers, taken by the owner: it is to be woken
+};
+
 inline constexpr std::size_t kWordBits = 64;
 inline constexpr std::size_t kIndexWords = kDirectorySize / kWordBits;
 
@@ -122,7 +128,7 @@ struct alignas(64) SignalBits {
 struct SlotTables {
     PeerEntry peer;
     std::array<ListenerEntry, kListenersMax> listeners;
-    std::array<DoorbellLine, kDoorbellCount> doors; ///< only the epochs are used
+    std::array<DoorLine, kDoorbellCount> doors;
     SignalBits signals;
     std::array<DirEntry, kDirectorySize> directory;
 };

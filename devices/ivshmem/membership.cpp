@@ -40,7 +40,7 @@ IvshmemDevice::Impl::Impl(DoorbellTable& doorbell_table,
                           ivshmem::Region opened)
     : doorbells(doorbell_table), options(std::move(wanted)), region(std::move(opened)),
       forwarder(std::make_unique<ivshmem::Forwarder>(
-          doorbells, [this](unsigned door) { return has_signal(door); })),
+          doorbells, [this](unsigned door) { return take_ring(door); })),
       point_(std::move(attach_point)), routes_(std::make_unique<Route[]>(region.peers())) {
     futexes_work_ = !point_.device_memory && try_futex(region.header().next_slot);
     for (std::uint32_t slot = 0; slot < region.peers(); ++slot) {
@@ -73,9 +73,10 @@ bool IvshmemDevice::Impl::can_ring_us(const Peer& peer) const noexcept {
 /// How peers are to ring us.
 ivshmem::Introduction IvshmemDevice::Impl::introduction() {
     ivshmem::Introduction own;
-    do {
+    own.group = LinkGroupId(preferred_group.exchange(0, std::memory_order_relaxed));
+    while (own.group == LinkGroupId() || ivshmem::find_peer(region, own.group, true)) {
         own.group = LinkGroupId(random_u32());
-    } while (ivshmem::find_peer(region, own.group, true));
+    }
     const ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed);
     if (server != nullptr && server->own_eventfd() >= 0) {
         own.listen = Listen::eventfd;

@@ -48,6 +48,7 @@ void clear_tables(SlotTables& tables) noexcept {
     }
     for (unsigned door = 0; door < kDoorbellCount; ++door) {
         zero(tables.doors[door].epoch);
+        zero(tables.doors[door].rung);
         zero(tables.signals.summary[door].words);
         for (auto& word : tables.signals.bits[door]) {
             zero(word);

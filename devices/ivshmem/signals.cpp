@@ -30,6 +30,7 @@ void IvshmemDevice::Impl::signal(const RemoteDmb& dmb, unsigned door) noexcept {
     std::uint32_t last = route.rung[door].load(std::memory_order_relaxed);
     if ((epoch & 1U) != 0 && last != epoch &&
         route.rung[door].compare_exchange_strong(last, epoch, std::memory_order_relaxed)) {
+        tables.doors[door].rung.store(1, std::memory_order_seq_cst); // sync: region-ring
         ring(route);
     }
 }
@@ -102,6 +103,17 @@ bool IvshmemDevice::Impl::has_signal(unsigned door) const noexcept {
         }
     }
     return false;
+}
+
+/// A mark from before this sleep costs one needless ring.
+bool IvshmemDevice::Impl::take_ring(unsigned door) const noexcept {
+    bool taken = false;
+    const std::size_t members = members_count_.load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < members; ++i) {
+        auto& rung = region.slot(members_[i].slot).doors[door].rung;
+        taken = (rung.load(std::memory_order_seq_cst) != 0 && rung.exchange(0) != 0) || taken;
+    }
+    return taken;
 }
 
 void IvshmemDevice::Impl::on_epoch(unsigned door, std::uint32_t epoch) noexcept {

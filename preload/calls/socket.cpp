@@ -40,6 +40,7 @@ Socket* adopt_listener(Shim& shim, int fd) {
     shim.adopt(fd, socket, false);
     if (auto beacon = shim.process.discovery().announce(fd); beacon) {
         socket->beacon = *std::move(beacon);
+        socket->lease = shim.process.discovery().announce_beyond(fd);
     }
     return socket;
 }
@@ -64,12 +65,15 @@ ssize_t listen(Shim& shim, Socket& socket, int fd, int backlog) {
     }
     // The beacon first: the very first client finds it.
     auto beacon = shim.process.discovery().announce(fd);
+    UniqueFd lease = shim.process.discovery().announce_beyond(fd);
     const ssize_t rc = value_of(shim.real.listen(fd, backlog));
     if (rc != 0) {
         return rc;
     }
     if (beacon) {
         socket.beacon = *std::move(beacon);
+        // listen() may have chosen the port.
+        socket.lease = lease.valid() ? std::move(lease) : shim.process.discovery().announce_beyond(fd);
     }
     socket.kind.store(SocketKind::listener, std::memory_order_release);
     shim.process.statistics().page().listeners.fetch_add(1, std::memory_order_relaxed);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "smcd/base/raw_syscall.hpp"
@@ -39,6 +40,31 @@ bool left(const Channel& channel, const ConnBlock* block) noexcept {
     return std::atomic_ref<ConnBlock* const>(channel.block).load(std::memory_order_relaxed) != block;
 }
 
+/// Steps of a sleeper whose peer cannot wake it (another machine without doorbells): from as long as a wake-up takes
+/// anyway, to where an idle thread costs little. Local events end a step at once.
+constexpr std::uint64_t kStepMinNs = 50'000;
+constexpr std::uint64_t kStepMaxNs = 2 * kNsPerMs;
+
+/// Sleeps like futex_wait(word, 1, deadline), but looks at `ready` after each step.
+template <typename Ready>
+WaitStatus step_until(const Channel& channel, ConnBlock& block, std::uint64_t deadline_ns, Ready&& ready) {
+    for (std::uint64_t step_ns = kStepMinNs;; step_ns = std::min(step_ns * 3 / 2, kStepMaxNs)) {
+        // sync: local-bell. Announce, load, look, sleep only if nothing has happened since.
+        block.local.sleepers.fetch_add(1, std::memory_order_seq_cst);
+        const std::uint32_t seen = block.local.sequence.load(std::memory_order_seq_cst);
+        WaitStatus status = WaitStatus::ready;
+        const std::uint64_t end_ns = std::min(deadline_ns, monotonic_ns() + step_ns);
+        if (!ready()) {
+            status = futex_wait(block.local.sequence, seen, end_ns);
+        }
+        block.local.sleepers.fetch_sub(1, std::memory_order_seq_cst);
+        const bool step_over = status == WaitStatus::timed_out && end_ns != deadline_ns;
+        if (!step_over || left(channel, &block) || ready()) {
+            return status;
+        }
+    }
+}
+
 /// The wait of both directions; `ready` looks at the cursors, `word` is the direction's futex word in our bells.
 template <typename Ready>
 WaitStatus wait_until(Channel& channel,
@@ -46,7 +72,7 @@ WaitStatus wait_until(Channel& channel,
                       std::atomic<std::uint32_t>& word,
                       std::uint64_t deadline_ns,
                       Ready&& ready) {
-    const ConnBlock* const block = channel.block;
+    ConnBlock* const block = channel.block;
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
     bells.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()) + 1, std::memory_order_relaxed);
@@ -68,7 +94,9 @@ WaitStatus wait_until(Channel& channel,
             return WaitStatus::ready;  // the word stays set: another thread may be asleep on it
         }
         bump(counters.sleeps);
-        const WaitStatus status = futex_wait(word, 1, deadline_ns);
+        const WaitStatus status = channel.dmb.peer_wakes
+                                      ? futex_wait(word, 1, deadline_ns)
+                                      : step_until(channel, *block, deadline_ns, ready);
         if (left(channel, block)) {
             return WaitStatus::interrupted;
         }

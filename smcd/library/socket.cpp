@@ -95,11 +95,15 @@ int smcd_listen(smcd_sock* sock, int backlog) {
     }
     // The beacon first: the very first client finds it.
     auto beacon = sock->process().discovery().announce(sock->fd);
+    UniqueFd lease = sock->process().discovery().announce_beyond(sock->fd);
     if (raw::listen(sock->fd, backlog) != 0) {
         return -1;
     }
     if (beacon) {
         sock->socket->beacon = *std::move(beacon);
+        // listen() may have chosen the port.
+        sock->socket->lease =
+            lease.valid() ? std::move(lease) : sock->process().discovery().announce_beyond(sock->fd);
     }
     sock->socket->kind.store(SocketKind::listener, std::memory_order_release);
     sock->process().statistics().page().listeners.fetch_add(1, std::memory_order_relaxed);

@@ -15,6 +15,8 @@ namespace smcd {
 namespace {
 
 constexpr std::uint8_t kSizeClassMax = 6;
+constexpr unsigned long kFabricChidMin = 0xFF00;
+constexpr unsigned long kFabricChidMax = 0xFFFE;
 
 struct Profile {
     std::string_view name;
@@ -49,10 +51,44 @@ struct KindName {
     DeviceKind kind;
 };
 
-constexpr std::array<KindName, 2> kDeviceKinds{{
+constexpr std::array<KindName, 3> kDeviceKinds{{
     {"loopback", DeviceKind::loopback},
     {"ism", DeviceKind::ism},
+    {"ivshmem", DeviceKind::ivshmem},
 }};
+
+/// Up to 16 letters and digits, in upper case; anything else is nobody's.
+std::string pnetid_of(std::string_view text) {
+    constexpr std::size_t kPnetidMax = 16;
+    std::string id;
+    for (const char letter : text) {
+        const bool lower = letter >= 'a' && letter <= 'z';
+        if (!lower && (letter < 'A' || letter > 'Z') && (letter < '0' || letter > '9')) {
+            SMCD_LOG(error, "SMCD_PNETID: letters and digits only");
+            return {};
+        }
+        id += lower ? static_cast<char>(letter - 'a' + 'A') : letter;
+    }
+    return id.substr(0, kPnetidMax);
+}
+
+void read_fabric(Config& config) {
+    const auto text = [](const char* name) {
+        const char* value = environment(name);
+        return std::string(value == nullptr ? "" : value);
+    };
+    config.fabric = text("SMCD_FABRIC");
+    config.pnetid = pnetid_of(text("SMCD_PNETID"));
+    config.static_peers = text("SMCD_STATIC_PEERS");
+    if (const char* chid = environment("SMCD_FABRIC_CHID"); chid != nullptr) {
+        const unsigned long number = std::strtoul(chid, nullptr, 0);
+        if (number < kFabricChidMin || number > kFabricChidMax) {
+            SMCD_LOG(error, "SMCD_FABRIC_CHID '%s' is not between 0xFF00 and 0xFFFE", chid);
+        } else {
+            config.fabric_chid = static_cast<std::uint16_t>(number);
+        }
+    }
+}
 
 }  // namespace
 
@@ -147,6 +183,10 @@ Config read_config() {
     }
     if (const char* ueid = environment("SMCD_UEID"); ueid != nullptr) {
         config.ueids = parse_ueids(ueid);
+    }
+    read_fabric(config);
+    if (!config.fabric.empty()) {
+        config.devices.push_back({DeviceKind::ivshmem, {}});
     }
     if (const char* devices = environment("SMCD_DEVICES"); devices != nullptr) {
         if (auto chosen = parse_devices(devices); !chosen.empty()) {

@@ -11,7 +11,7 @@
 namespace smcd {
 
 /// Kinds of devices that SMCD_DEVICES may name.
-enum class DeviceKind { loopback, ism };
+enum class DeviceKind { loopback, ism, ivshmem };
 
 /// One word of SMCD_DEVICES: "kind" or "kind:argument".
 struct DeviceChoice {
@@ -31,6 +31,10 @@ struct Config {
     std::vector<std::string> ueids;    ///< SMCD_UEID, at most kUeidsMax; empty: the built-in default
     std::vector<DeviceChoice> devices{{}}; ///< SMCD_DEVICES, in order of preference
     std::string profile = "balanced";
+    std::string fabric;                ///< SMCD_FABRIC: attachment point of the ivshmem device; empty: none
+    std::uint16_t fabric_chid = 0xFF01; ///< SMCD_FABRIC_CHID
+    std::string pnetid;                ///< SMCD_PNETID: the IP network that the fabric serves
+    std::string static_peers;          ///< SMCD_STATIC_PEERS (static_rules.hpp)
 };
 
 /// Reads the environment; values that make no sense keep the default and are reported once to the log.

@@ -31,12 +31,28 @@ DevicePtr make_ism(const std::string& argument, dev::DoorbellTable& doorbells) {
     return *std::move(device);
 }
 
-DevicePtr make_device(const DeviceChoice& choice, dev::DoorbellTable& doorbells) {
+DevicePtr make_ivshmem(const Config& config, const DeviceChoice& choice, dev::DoorbellTable& doorbells) {
+    dev::IvshmemOptions options;
+    options.path = choice.argument.empty() ? config.fabric : choice.argument;
+    options.chid = Chid(config.fabric_chid);
+    options.pnetid = config.pnetid;
+    const std::string path = options.path;
+    auto opened = dev::IvshmemDevice::open(doorbells, std::move(options));
+    if (!opened) {
+        SMCD_LOG(error, "fabric '%s': %s", path.c_str(), opened.error().message().c_str());
+        return nullptr;
+    }
+    return *std::move(opened);
+}
+
+DevicePtr make_device(const Config& config, const DeviceChoice& choice, dev::DoorbellTable& doorbells) {
     switch (choice.kind) {
         case DeviceKind::loopback:
             return std::make_unique<dev::LoopbackDevice>(doorbells, dev::LoopbackOptions{});
         case DeviceKind::ism:
             return make_ism(choice.argument, doorbells);
+        case DeviceKind::ivshmem:
+            return make_ivshmem(config, choice, doorbells);
     }
     return nullptr;
 }
@@ -46,7 +62,7 @@ DevicePtr make_device(const DeviceChoice& choice, dev::DoorbellTable& doorbells)
 std::vector<DevicePtr> make_devices(const Config& config, dev::DoorbellTable& doorbells) {
     std::vector<DevicePtr> devices;
     for (const DeviceChoice& choice : config.devices) {
-        DevicePtr device = make_device(choice, doorbells);
+        DevicePtr device = make_device(config, choice, doorbells);
         if (device == nullptr) {
             continue;  // whoever could not make it has logged why
         }
@@ -61,6 +77,15 @@ std::vector<DevicePtr> make_devices(const Config& config, dev::DoorbellTable& do
         devices.push_back(std::move(device));
     }
     return devices;
+}
+
+dev::IvshmemDevice* fabric_among(std::span<const DevicePtr> devices) noexcept {
+    for (const DevicePtr& device : devices) {
+        if (auto* fabric = dynamic_cast<dev::IvshmemDevice*>(device.get()); fabric != nullptr) {
+            return fabric;
+        }
+    }
+    return nullptr;
 }
 
 }  // namespace smcd

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "devices/api/device.hpp"
 #include "devices/api/doorbell.hpp"
+#include "devices/ivshmem/ivshmem.hpp"
 #include "smcd/runtime/config.hpp"
 
 namespace smcd {
@@ -14,5 +16,8 @@ namespace smcd {
 /// earlier one serves. `doorbells` must outlive them.
 [[nodiscard]] std::vector<std::unique_ptr<dev::LinkedDevice>> make_devices(const Config& config,
                                                                            dev::DoorbellTable& doorbells);
+
+/// The device whose region has a directory of listeners; nullptr: there is none.
+[[nodiscard]] dev::IvshmemDevice* fabric_among(std::span<const std::unique_ptr<dev::LinkedDevice>> devices) noexcept;
 
 }  // namespace smcd

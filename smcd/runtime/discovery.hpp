@@ -30,16 +30,21 @@ public:
     virtual ~Discovery() = default;
 
     /// Client, before connect(): Reason::none if the listener at `address` speaks SMC, else why not.
-    [[nodiscard]] virtual Reason probe(const sockaddr* address, socklen_t length) = 0;
+    /// `beyond`: it was found outside this network namespace; confirm() wants to know.
+    [[nodiscard]] virtual Reason probe(const sockaddr* address, socklen_t length, bool& beyond) = 0;
     /// Client, before connect(): makes this connection recognisable to the server. Not set: impossible.
     [[nodiscard]] virtual DiscoveryMark mark(int fd) = 0;
     /// Client, once established (or failed): restores what mark() changed.
     virtual void unmark(int fd, const DiscoveryMark& mark) = 0;
     /// Client, once established: Reason::none if the other end is the very socket that probe() spoke of.
-    [[nodiscard]] virtual Reason confirm(int fd) = 0;
+    [[nodiscard]] virtual Reason confirm(int fd, bool beyond) = 0;
 
     /// Server, after listen(): makes the listener discoverable; the returned descriptor keeps it so.
     [[nodiscard]] virtual Result<UniqueFd> announce(int listen_fd) = 0;
+    /// The same for clients outside this network namespace; the descriptor may be invalid (not announced there).
+    [[nodiscard]] virtual UniqueFd announce_beyond(int listen_fd) = 0;
+    /// After descriptors of announce_beyond() were closed: takes back what nobody holds any more.
+    virtual void withdraw() = 0;
     /// Server, after accept(): whether the client marked the connection, so that a Proposal will come.
     [[nodiscard]] virtual Marked is_marked(int accepted_fd) = 0;
 

@@ -44,7 +44,7 @@ void drive_connecting(Process& process, Socket& socket) {
         return;
     }
     process.discovery().unmark(socket.fd, socket.mark);
-    if (const Reason reason = process.discovery().confirm(socket.fd); reason != Reason::none) {
+    if (const Reason reason = process.discovery().confirm(socket.fd, socket.beyond); reason != Reason::none) {
         leave_to_tcp(process, socket, reason);
         return;
     }

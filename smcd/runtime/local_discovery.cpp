@@ -89,7 +89,8 @@ Reason LocalDiscovery::check_group(const TcpAddress& to) {
     return Reason::none;
 }
 
-Reason LocalDiscovery::probe(const sockaddr* address, socklen_t length) {
+Reason LocalDiscovery::probe(const sockaddr* address, socklen_t length, bool& beyond) {
+    beyond = false;
     const TcpAddress to = TcpAddress::from(address, length);
     if (to.family == AF_UNSPEC) {
         return Reason::not_local;
@@ -138,7 +139,7 @@ void LocalDiscovery::unmark(int fd, const DiscoveryMark& mark) {
     }
 }
 
-Reason LocalDiscovery::confirm(int fd) {
+Reason LocalDiscovery::confirm(int fd, bool /*beyond*/) {
     sockaddr_storage local{};
     sockaddr_storage remote{};
     socklen_t local_length = sizeof(local);

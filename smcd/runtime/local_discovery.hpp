@@ -16,11 +16,13 @@ namespace smcd {
 
 class LocalDiscovery final : public Discovery {
 public:
-    [[nodiscard]] Reason probe(const sockaddr* address, socklen_t length) override;
+    [[nodiscard]] Reason probe(const sockaddr* address, socklen_t length, bool& beyond) override;
     [[nodiscard]] DiscoveryMark mark(int fd) override;
     void unmark(int fd, const DiscoveryMark& mark) override;
-    [[nodiscard]] Reason confirm(int fd) override;
+    [[nodiscard]] Reason confirm(int fd, bool beyond) override;
     [[nodiscard]] Result<UniqueFd> announce(int listen_fd) override;
+    [[nodiscard]] UniqueFd announce_beyond(int /*listen_fd*/) override { return {}; }
+    void withdraw() override {}
     [[nodiscard]] Marked is_marked(int accepted_fd) override;
     void before_fork() override;
     void after_fork(bool in_child) override;

@@ -36,7 +36,7 @@ Reason opening_client(Process& process, Socket& socket, const sockaddr* address,
     const bool skip =
         process.config().learns && process.short_lived().skip(socket.destination, monotonic_ns());
     Reason reason =
-        skip ? Reason::short_lived_listener : process.discovery().probe(address, length);
+        skip ? Reason::short_lived_listener : process.discovery().probe(address, length, socket.beyond);
     if (reason == Reason::none && !process.ready_for_smc()) {
         reason = Reason::no_resources;
     }

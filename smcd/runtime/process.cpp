@@ -14,10 +14,10 @@
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/devices.hpp"
+#include "smcd/runtime/fabric_discovery.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/inheritance.hpp"
-#include "smcd/runtime/local_discovery.hpp"
 #include "smcd/runtime/settle.hpp"
 
 namespace smcd {
@@ -65,7 +65,7 @@ void say_goodbye(Socket& socket) {
 
 Process::Process(Config config)
     : config_(std::move(config)),
-      discovery_(std::make_unique<LocalDiscovery>()),
+      discovery_(std::make_unique<FabricDiscovery>(*this)),
       progress_(std::make_unique<Progress>(*this)) {
     spin_limits().max_ns = config_.spin_max_ns;
 }
@@ -143,6 +143,10 @@ void Process::release_socket(Socket& socket) {
     socket.generation.fetch_add(1, std::memory_order_acq_rel);
     socket.handshake.reset();
     socket.beacon.reset();
+    if (socket.lease.valid()) {
+        socket.lease.reset();
+        discovery_->withdraw();
+    }
     socket.block = nullptr;
     socket.channel = Channel{};
     socket.device = nullptr;
@@ -154,6 +158,7 @@ void Process::release_socket(Socket& socket) {
     socket.group_listener = false;
     socket.linger_reset = false;
     socket.inherited.store(false, std::memory_order_relaxed);
+    socket.beyond = false;
     socket.mark = {};
     socket.destination = {};
     socket.spin_data = {};

@@ -59,7 +59,9 @@ public:
     std::uint32_t low_water = 1;              ///< SO_RCVLOWAT
     bool group_listener = false;
     bool linger_reset = false;                ///< SO_LINGER with timeout 0
+    bool beyond = false;                      ///< client: found outside this network namespace
     UniqueFd beacon;                          ///< listener: keeps it discoverable
+    UniqueFd lease;                           ///< listener: keeps it announced on the fabric
 
     ConnBlock* block = nullptr;
     Channel channel;
