@@ -1,6 +1,7 @@
 // Opening, formatting and checking a region. Floor 2, docs/shared-memory.md "regions".
 #include "devices/ivshmem/region.hpp"
 
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -80,6 +81,7 @@ Result<Region> Region::open(UniqueFd file, std::uint64_t bytes, std::uint32_t pe
     region.geometry_.bytes = bytes;
     SMCD_TRY_VOID(region.allocate(0, kHeaderBytes));
     SMCD_TRY_VOID(region.format(peers == 0 ? Geometry::default_peers(bytes) : peers));
+    region.await_header();
     SMCD_TRY_VOID(region.read_header());
     return region;
 }
@@ -88,6 +90,8 @@ Result<Region> Region::open(UniqueFd file, std::uint64_t bytes, std::uint32_t pe
 /// write.
 Result<void> Region::format(std::uint32_t peers) noexcept {
     RegionHeader& shared = header();
+    // Before others wait for us: a machine that has just started may take seconds for them.
+    const Gid uuid{random_u64(), random_u64()};
     // sync: region-state. Whoever finds `ready` sees the fields that were written before.
     auto expected = static_cast<std::uint32_t>(RegionState::blank);
     if (!shared.state.compare_exchange_strong(
@@ -101,12 +105,22 @@ Result<void> Region::format(std::uint32_t peers) noexcept {
     }
     shared.magic.store(kMagic, std::memory_order_relaxed);
     shared.version.store(kVersion, std::memory_order_relaxed);
-    shared.uuid_high.store(random_u64(), std::memory_order_relaxed);
-    shared.uuid_low.store(random_u64(), std::memory_order_relaxed);
+    shared.uuid_high.store(uuid.high, std::memory_order_relaxed);
+    shared.uuid_low.store(uuid.low, std::memory_order_relaxed);
     shared.bytes.store(geometry_.bytes, std::memory_order_relaxed);
     shared.peers.store(peers, std::memory_order_relaxed);
     shared.state.store(static_cast<std::uint32_t>(RegionState::ready), std::memory_order_release);
     return {};
+}
+
+/// Whoever formats the region needs microseconds; if it died over that, so did the region.
+void Region::await_header() const noexcept {
+    const std::uint64_t end_ns = monotonic_ns() + kNsPerSecond;
+    while (header().state.load(std::memory_order_acquire) ==
+               static_cast<std::uint32_t>(RegionState::being_written) &&
+           monotonic_ns() < end_ns) {
+        ::sched_yield();
+    }
 }
 
 Result<void> Region::read_header() noexcept {

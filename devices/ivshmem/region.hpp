@@ -33,7 +33,7 @@ public:
 
     /// Maps `bytes` of `file`; a blank region is formatted for `peers` slots (0: what suits its
     /// size). The descriptor is kept: it holds the locks. Errors: EPROTO (not a region of ours, or
-    /// damaged), EAGAIN (somebody is formatting it right now), EINVAL, those of mmap().
+    /// damaged), EAGAIN (somebody began to format it and did not end within a second), EINVAL, those of mmap().
     [[nodiscard]] static Result<Region>
     open(UniqueFd file, std::uint64_t bytes, std::uint32_t peers);
 
@@ -72,6 +72,7 @@ private:
 
     [[nodiscard]] Result<void> allocate(std::uint64_t offset, std::uint64_t bytes) const noexcept;
     [[nodiscard]] Result<void> format(std::uint32_t peers) noexcept;
+    void await_header() const noexcept;
     [[nodiscard]] Result<void> read_header() noexcept;
 
     UniqueFd file_;
