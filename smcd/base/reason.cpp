@@ -132,7 +132,7 @@ constexpr auto kRows = std::to_array<ReasonRow>({
      "unset SMCD_DISABLE"},
     {Reason::not_local, "not_local",
      "the other end is on another host or in another network namespace",
-     "the loopback device needs both programs in one network namespace; beyond it, join a fabric"},
+     "the loopback device needs both programs in one network namespace"},
     {Reason::discovery_unavailable, "discovery_unavailable",
      "it cannot be found out here whether the other program speaks SMC",
      "allow NETLINK_SOCK_DIAG in the sandbox; load the modules inet_diag and tcp_diag"},
@@ -199,9 +199,6 @@ constexpr auto kRows = std::to_array<ReasonRow>({
     {Reason::returned_on_request, "returned_on_request",
      "the connection was accelerated until the program or the administrator took it back to TCP",
      ""},
-    {Reason::other_network, "other_network",
-     "the listener is announced on the fabric, but for another network (PNETID)",
-     "set SMCD_PNETID to the same name on both sides if they share an IP network"},
 });
 
 // clang-format on

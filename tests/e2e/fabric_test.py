@@ -154,7 +154,7 @@ class Fabric(lib.Case):
     def test_wrong_network(self):
         server, client = self.transfer(client_env={"SMCD_PNETID": "GREEN"})
         self.assert_tcp(server, "peer_no_smc")
-        self.assert_tcp(client, "other_network")
+        self.assert_tcp(client, "prefix_mismatch")
 
     def test_wrong_chid(self):
         server, client = self.transfer(client_env={"SMCD_FABRIC_CHID": "0xff02"})
