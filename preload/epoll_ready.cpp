@@ -42,7 +42,10 @@ PollMask EpollSet::due(Entry& entry) noexcept {
     }
     const std::uint64_t arrival = arrival_of(socket);
     const std::uint32_t stalls = socket.send_stalls.load(std::memory_order_relaxed);
-    const bool arrived = arrival != entry.seen_arrival && (mask & EPOLLIN) != 0;
+    // As the kernel's wake-up: for entries that ask for data, above the low-water mark; then whatever is true is told.
+    constexpr std::uint32_t kData = EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND;
+    const bool arrived = arrival != entry.seen_arrival && (entry.interest.events & kData) != 0 &&
+                         ((mask & EPOLLIN) != 0 || socket.low_water <= 1);
     const bool drained = stalls != entry.seen_stalls && (mask & EPOLLOUT) != 0;
     const bool news = entry.fresh || arrived || drained || (mask & ~entry.seen_mask) != 0;
     entry.seen_mask = mask;
@@ -112,7 +115,9 @@ std::uint64_t EpollSet::ready_mark() {
     for (const Entry& entry : entries_) {
         Entry copy = entry;
         if (const PollMask mask = due(copy); mask != 0) {
-            mark = mix(mix(mark, mask), arrival_of(*entry.socket)) | 1U;
+            const std::uint32_t stalls = entry.socket->send_stalls.load(std::memory_order_relaxed);
+            mark = mix(mix(mark, mask), arrival_of(*entry.socket));
+            mark = mix(mark, (mask & EPOLLOUT) != 0 ? stalls : 0) | 1U;
         }
     }
     for (const auto& nested : nested_) {
