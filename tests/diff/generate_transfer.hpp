@@ -101,6 +101,9 @@ protected:
         if (kinds[2] == Kind::number) {
             args[2] = 1 + below(verb == Verb::recvmmsg ? 3 : 4);
         }
+        if (verb == Verb::recvmmsg) {
+            args[0] = std::max<std::int64_t>(n, 20); // each message has room
+        }
         if (verb == Verb::recvmmsg && (flags & MSG_DONTWAIT) == 0) {
             args[1] |= MSG_WAITFORONE; // or it waits for all of them
         }
