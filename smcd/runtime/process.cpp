@@ -68,6 +68,10 @@ Process::Process(Config config)
     spin_limits().max_ns = config_.spin_max_ns;
 }
 
+Process::~Process() {
+    progress_->stop();
+}
+
 bool Process::ready_for_smc() {
     const std::lock_guard guard(setup_mutex_);
     if (!devices_.empty()) {

@@ -38,6 +38,8 @@ class Process {
 public:
     /// Never fails: what cannot be had (descriptors, memory) makes connections stay on TCP later.
     explicit Process(Config config);
+    /// Ends the progress thread before anything goes that it may look at. Close the sockets first.
+    ~Process();
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
 

@@ -178,7 +178,11 @@ void Progress::Impl::on_timer(Process& process) {
 Progress::Progress(Process& process) : process_(process) {}
 
 Progress::~Progress() {
-    if (impl_ == nullptr) {
+    stop();
+}
+
+void Progress::stop() {
+    if (impl_ == nullptr || !impl_->thread.joinable()) {
         return;
     }
     impl_->io.stop();

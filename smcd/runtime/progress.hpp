@@ -20,10 +20,12 @@ class Socket;
 class Progress {
 public:
     explicit Progress(Process& process);
-    /// Stops the thread; no other thread may use the object any more.
     ~Progress();
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
+
+    /// Ends the thread, for good. No other thread may use the object any more.
+    void stop();
 
     /// Watches the socket's descriptor (edge-triggered, in and hang-up); starts the thread if needed. false: impossible, and
     /// then the connection must not be accelerated.
