@@ -74,7 +74,7 @@ run_tree() { # run_tree NAME
     local options=(--test-dir "$root/build/$1" --output-on-failure --no-tests=error
         -j "$test_jobs" --timeout "$default_timeout_s")
     # System tests depend on the moment; the log shows every failed attempt (docs/testing.md).
-    [ "$1" != release ] || options+=(--repeat until-pass:3)
+    options+=(--repeat until-pass:3)
     if [ -n "$label" ]; then
         options+=(-L "^$label\$")
     fi
