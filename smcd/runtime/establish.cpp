@@ -11,7 +11,6 @@
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
-#include "smcd/runtime/stream.hpp"
 #include "smcd/runtime/settle.hpp"
 
 namespace smcd {
@@ -105,7 +104,7 @@ void establish(Process& process,
         block.phase.store(Phase::smc, std::memory_order_release);  // sync: phase
         if (wants_shutdown != 0) {
             block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
-            stream_tell_ends(socket);
+            TxPath(socket.channel).send_state(kPeerDoneWriting);
         }
     }
     process.set_phase(socket, Phase::smc, Reason::none);

@@ -28,11 +28,6 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
         handshake_drive(process, socket);
         return;
     }
-    constexpr std::uint32_t kBoth = kFlagShutRead | kFlagShutWrite;
-    const bool shut = (socket.block->flags.load(std::memory_order_acquire) & kBoth) == kBoth;
-    if (shut && news != TcpNews::reset && (events & EPOLLERR) == 0) {
-        return;  // it tells of our own shutdown(), and there is nothing to be told of the peer
-    }
     if (news != TcpNews::nothing || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
         ConnBlock& block = *socket.block;
         RxPath rx(socket.channel);
@@ -41,8 +36,6 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
         if ((peer & (kPeerConnClosed | kPeerConnAbort)) == 0) {
             if (news == TcpNews::reset || left_unread(socket)) {
                 mark_reset(block, reset_error(block));
-            } else {
-                block.rx.peer_flags.fetch_or(kPeerDoneWriting, std::memory_order_release);  // as TCP's FIN
             }
             block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
         }
