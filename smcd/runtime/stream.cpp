@@ -1,7 +1,6 @@
 #include "smcd/runtime/stream.hpp"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -379,26 +378,6 @@ PollMask stream_poll(Socket& socket) noexcept {
         mask |= POLLERR;
     }
     return mask;
-}
-
-std::uint32_t stream_unread(Process& process, Socket& socket) {
-    if (socket.phase() != Phase::smc) {
-        handshake_drive(process, socket);
-    }
-    if (socket.phase() == Phase::smc) {
-        return RxPath(socket.channel).readable();
-    }
-    int waiting = 0;
-    if (may_receive_from_tcp(socket)) {
-        raw::ioctl(socket.fd, FIONREAD, &waiting);
-    }
-    return static_cast<std::uint32_t>(waiting);
-}
-
-std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {
-    const ConnBlock& block = *socket.block;
-    return socket.phase() == Phase::smc  // what was sent is in the peer's memory: acknowledged, in TCP's terms
-               ? 0 : block.pre_end.load(std::memory_order_relaxed) - block.pre_begin.load(std::memory_order_relaxed);
 }
 
 }  // namespace smcd
