@@ -1,4 +1,5 @@
 // DMBs of the loopback device: ours and those of peers. Floor 2, docs/shared-memory.md "DMB".
+#include <poll.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -6,10 +7,12 @@
 #include <utility>
 
 #include "devices/loopback/impl.hpp"
+#include "smcd/base/clock.hpp"
 #include "smcd/base/error.hpp"
 #include "smcd/base/limits.hpp"
 #include "smcd/base/memfd.hpp"
 #include "smcd/base/random.hpp"
+#include "smcd/base/raw_syscall.hpp"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -17,6 +20,16 @@
 
 namespace smcd::dev {
 namespace {
+
+/// How long a DMB waits for room in the queue of a peer that is busy, and how long the next ones do
+/// not wait after that was in vain: a peer that is stopped costs a tenth of our time at most.
+constexpr std::uint64_t kRoomWaitNs = 20 * kNsPerMs;
+constexpr std::uint64_t kImpatienceNs = 200 * kNsPerMs;
+
+/// The peer has not read what it was sent.
+bool is_full(const Result<Dmb>& dmb) noexcept {
+    return !dmb && dmb.error() == std::errc::resource_unavailable_try_again;
+}
 
 std::span<std::byte> dmb_of(const Mapping& file) noexcept {
     return file.bytes().subspan(kDmbPageBytes);
@@ -48,12 +61,33 @@ Result<Dmb> LoopbackDevice::Impl::register_dmb(const DmbRequest& request) {
     for (int attempt = 0;; ++attempt) {
         SMCD_TRY(Link* const link, link_to(request.remote_group));
         auto dmb = announce_dmb(*link, request.size_class);
+        if (is_full(dmb) && await_room(*link)) {
+            dmb = announce_dmb(*link, request.size_class);
+        }
         const bool broken = !dmb && !link->connected();
         sweep();
         if (!broken || attempt == 1) {
             return dmb;
         }
     }
+}
+
+/// In a burst of handshakes the peer's progress thread may come too late for its queue. false: it
+/// did not come in time.
+bool LoopbackDevice::Impl::await_room(Link& link) {
+    const std::uint64_t begin = monotonic_ns();
+    if (begin < link.impatient_until_ns) {
+        return false;
+    }
+    do {
+        fetch_from(link.peer); // it may be waiting for us in the same way
+        pollfd room{link.socket.get(), POLLOUT, 0};
+        if (!link.connected() || raw::poll(&room, 1, 1) > 0) {
+            return link.connected();
+        }
+    } while (monotonic_ns() - begin < kRoomWaitNs);
+    link.impatient_until_ns = monotonic_ns() + kImpatienceNs;
+    return false;
 }
 
 Result<UniqueFd> LoopbackDevice::Impl::make_dmb_file(LocalDmb& dmb) const {

@@ -26,7 +26,7 @@
 namespace smcd::dev {
 
 /// DMBs of one peer that wait to be attached. An honest peer has as many as handshakes under way.
-inline constexpr std::size_t kPendingMax = 4096;
+inline constexpr std::size_t kPendingMax = 16384;
 /// Unregistered DMBs of one peer that can still be attached: the peer may have written, closed and
 /// gone before we came to attach, and what it wrote counts.
 inline constexpr std::size_t kRetiredMax = 64;
@@ -118,6 +118,7 @@ private:
     // dmbs.cpp
     Result<void> check_budget(SizeClass size_class) const;
     Result<Dmb> announce_dmb(Link& link, SizeClass size_class);
+    bool await_room(Link& link);
     Result<void> fill_new(LocalDmb& dmb, DmbToken token);
     Result<UniqueFd> make_dmb_file(LocalDmb& dmb) const;
     [[nodiscard]] DmbToken fresh_token() const;

@@ -108,7 +108,7 @@ Result<void> LoopbackDevice::Impl::on_dmb(Link& link, ReceivedMessage& received)
         link.pending.contains(message.token)) {
         return engine_error(Errc::peer_violation);
     }
-    if (!make_peer_room(bytes)) {
+    if (attached_.size() + link.pending.size() >= options.max_peer_dmbs || !make_peer_room(bytes)) {
         return {}; // not attachable: the connection stays on TCP
     }
     SMCD_TRY_VOID(check_sealed_memfd(received.descriptors[0].get(), bytes));

@@ -97,8 +97,9 @@ struct Link {
     bool to_self = false;    ///< the peer is this process: its doorbells are ours
     std::uint32_t place = 0; ///< of our signal area
 
-    std::size_t local_dmbs = 0;                         ///< our DMBs registered for this peer
-    std::size_t attachments = 0;                        ///< the peer's DMBs attached
+    std::uint64_t impatient_until_ns = 0; ///< until then nobody waits for room in its queue
+    std::size_t local_dmbs = 0;           ///< our DMBs registered for this peer
+    std::size_t attachments = 0;          ///< the peer's DMBs attached
     std::unordered_map<std::uint64_t, PeerDmb> pending; ///< by token: known, not attached
     std::deque<std::uint64_t> retired;                  ///< tokens in `pending`, oldest first
     std::size_t retired_bytes = 0;                      ///< of these

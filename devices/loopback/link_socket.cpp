@@ -124,6 +124,11 @@ Result<PeerIdentity> peer_identity(int socket) noexcept {
     return PeerIdentity{credentials.uid, credentials.pid};
 }
 
+void set_queue_bytes(int socket, int bytes) noexcept {
+    // As much as the system allows; a full queue is an error that senders know how to meet.
+    static_cast<void>(raw::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)));
+}
+
 bool closed_in_silence(int socket) noexcept {
     std::byte first{};
     return raw::recv(socket, &first, sizeof(first), MSG_PEEK | MSG_DONTWAIT) == 0;

@@ -29,6 +29,8 @@ struct PeerIdentity {
 };
 
 [[nodiscard]] Result<PeerIdentity> peer_identity(int socket) noexcept;
+/// Kernel memory for messages that the other end has not read; about 760 bytes each.
+void set_queue_bytes(int socket, int bytes) noexcept;
 /// Whether the other end has closed without having said anything.
 [[nodiscard]] bool closed_in_silence(int socket) noexcept;
 

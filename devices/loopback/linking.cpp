@@ -121,6 +121,7 @@ LoopbackDevice::Impl::add_link(UniqueFd socket, LinkGroupId remote, PeerIdentity
     links_.reserve(links_.size() + 1);
     by_peer_.reserve(by_peer_.size() + 1);
     SMCD_TRY(link->place, areas.add(area.get()));
+    set_queue_bytes(socket.get(), options.queue_bytes);
     link->serial = next_serial_++;
     link->peer = remote;
     link->process = process;

@@ -2,8 +2,13 @@
 // has_signal, harvest. Floor 2.
 #include "devices/loopback/loopback.hpp"
 
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <new>
 #include <utility>
 
@@ -24,8 +29,25 @@ auto without_throwing(F&& operation) -> decltype(operation()) {
     }
 }
 
+/// Mappings that DMBs of one kind, ours or peers', may use: three eighths of what a process may
+/// have (vm.max_map_count). The rest is the program's: where there is none left, its malloc()
+/// fails.
+std::uint32_t mappings_share() noexcept {
+    constexpr std::uint32_t kDefault = 65530;
+    std::array<char, 16> text{};
+    const UniqueFd file(raw::open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC));
+    const ssize_t length = raw::read(file.get(), text.data(), text.size());
+    std::uint32_t count = kDefault;
+    if (length > 0) {
+        std::from_chars(text.data(), text.data() + length, count);
+    }
+    return std::max(count / 8 * 3, 1U);
+}
+
 LoopbackOptions within_limits(LoopbackOptions options) {
-    options.max_dmbs = std::min(options.max_dmbs, kSignalIndexCount);
+    const std::uint32_t share = mappings_share();
+    options.max_dmbs = std::min({options.max_dmbs, share, kSignalIndexCount});
+    options.max_peer_dmbs = std::min(options.max_peer_dmbs, share);
     options.max_links = std::min(options.max_links, SignalAreas::kCapacity);
     return options;
 }

@@ -47,15 +47,21 @@ struct BusEvent {
 
 struct LoopbackOptions {
     BusOptions bus{};
-    std::vector<uid_t> allowed_uids{};    ///< besides our own effective uid
-    std::uint32_t max_dmbs = 65536;       ///< DMBs of this process at once
-    std::uint64_t max_bytes = 4ULL << 30; ///< bytes of all DMBs of this process; over it: ENOMEM
-    std::uint32_t max_links = 4096; ///< peer processes at once (at most 4096); over it: ENOSPC
+    std::vector<uid_t> allowed_uids{}; ///< besides our own effective uid
+    std::uint32_t max_dmbs =
+        65536; ///< DMBs of this process at once; both are cut at 3/8 of vm.max_map_count
+    std::uint64_t max_bytes =
+        32ULL << 30; ///< bytes of all DMBs of this process, touched or not; over it: ENOMEM
+    std::uint32_t max_links = 4096;      ///< peer processes at once (at most 4096); over it: ENOSPC
+    std::uint32_t max_peer_dmbs = 65536; ///< DMBs of peers at once; over it they cannot be attached
     std::uint64_t max_peer_bytes =
         64ULL << 30; ///< address space for the DMBs of peers; over it they cannot be attached
     std::uint32_t max_doorbell_fds =
         4096; ///< eventfds of peers; over it those are woken by the last resort
     std::uint64_t max_spare_bytes = 32ULL << 20; ///< memory kept for later DMBs; 0: none
+    /// For messages that a peer has not read: some thousand handshakes in a burst. The kernel cuts
+    /// it at net.core.wmem_max; its default holds 277.
+    int queue_bytes = 2 << 20;
     bool populate = false; ///< fault the pages of a DMB in when it is registered
 };
 

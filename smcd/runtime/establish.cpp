@@ -56,6 +56,24 @@ SizeClass wanted_size_class(const Process& process, const Socket& socket) {
     return SizeClass(size_class_for(socket.receive_buffer_wish));
 }
 
+Reason why_no_dmb(std::error_code error) noexcept {
+    if (error == std::errc::permission_denied) {
+        return Reason::peer_uid;
+    }
+    if (error == std::errc::no_space_on_device) {
+        return Reason::max_dmbs;
+    }
+    if (error == std::errc::connection_refused) {
+        return Reason::link_refused;
+    }
+    if (error == std::errc::too_many_files_open ||
+        error == std::errc::too_many_files_open_in_system ||
+        error == std::errc::resource_unavailable_try_again) { // a peer that does not read
+        return Reason::no_resources;
+    }
+    return Reason::out_of_memory;
+}
+
 bool prepare_channel(Socket& socket,
                      const dev::Dmb& own,
                      const dev::RemoteDmb& remote) {

@@ -35,7 +35,7 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
     auto own = device.register_dmb({peer.gid, peer.group, wanted_size_class(process, socket)});
     if (!group || !own) {
         static_cast<void>(device.detach_dmb(peer.token));
-        decline(process, socket, Reason::out_of_memory, false);
+        decline(process, socket, own ? Reason::no_resources : why_no_dmb(own.error()), false);
         return;
     }
     const auto undo = [&] {

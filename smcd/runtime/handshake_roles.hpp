@@ -1,6 +1,8 @@
 // The two roles of the handshake driver; called by handshake.cpp under the handshake lock. Floor 3.
 #pragma once
 
+#include <system_error>
+
 #include "clc/negotiate.hpp"
 #include "smcd/base/reason.hpp"
 #include "smcd/runtime/clc_inbound.hpp"
@@ -27,6 +29,8 @@ bool server_give_up(Process& process, Socket& socket, Reason reason);
 
 /// Size class of the DMB that this socket receives into.
 [[nodiscard]] SizeClass wanted_size_class(const Process& process, const Socket& socket);
+/// What a failure of register_dmb() means to the connection.
+[[nodiscard]] Reason why_no_dmb(std::error_code error) noexcept;
 /// Flushes the pre-buffer into the ring and goes to Phase::smc.
 void establish(Process& process, Socket& socket, const dev::Dmb& own, const dev::RemoteDmb& remote);
 /// Fills the channel of socket.device from both DMBs, and the block with what `smcu ss` shows of them. false: no memory

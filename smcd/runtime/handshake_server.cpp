@@ -33,13 +33,6 @@ void decline(Process& process, Socket& socket, Reason reason) {
     settle_begin(process, socket, reason, true);
 }
 
-Reason reason_of(std::error_code error) {
-    if (error == std::errc::permission_denied) {
-        return Reason::peer_uid;
-    }
-    return error == std::errc::no_space_on_device ? Reason::max_dmbs : Reason::out_of_memory;
-}
-
 struct Prepared {
     LinkGroupId group; ///< ours, on the device
     bool first_contact = false;
@@ -63,7 +56,7 @@ Reason prepare(Process& process,
     const auto own =
         device->register_dmb({match.remote.gid, client.group, wanted_size_class(process, socket)});
     if (!own) {
-        return reason_of(own.error());
+        return why_no_dmb(own.error());
     }
     socket.device = device;
     socket.handshake->dmb = *own;

@@ -2,6 +2,9 @@
 // it. Floor 4.
 #include <sys/resource.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/devices/loopback/fixture.hpp"
 #include "tests/devices/processes.hpp"
 
@@ -164,6 +167,60 @@ TEST(LoopbackExhaustionTest, AConnectionThatCannotBeAcceptedIsNoBusyLoop) {
         return 0;
     });
     EXPECT_EQ(child.wait(), 0);
+}
+
+// A burst of handshakes: the peer reads, but later than we write.
+TEST_F(LoopbackTest, AFullQueueIsWaitedFor) {
+    Party party(LoopbackOptions{.queue_bytes = 1});
+    RawPeer peer;
+    peer.greet(party.group());
+    party.device->service();
+    std::atomic<bool> done{false};
+    std::thread reader([&] {
+        while (!done.load(std::memory_order_relaxed)) {
+            if (!receive_message(peer.socket.get())) {
+                std::this_thread::yield();
+            }
+        }
+    });
+
+    std::size_t registered = 0;
+    for (int i = 0; i < 200; ++i) {
+        registered += party.register_for(peer.id) ? 1 : 0;
+    }
+    done.store(true, std::memory_order_relaxed);
+    reader.join();
+
+    EXPECT_EQ(registered, 200U);
+}
+
+TEST_F(LoopbackTest, AQueueThatNobodyReadsIsAnError) {
+    Party party(LoopbackOptions{.queue_bytes = 1});
+    RawPeer peer;
+    peer.greet(party.group());
+    party.device->service();
+
+    Result<Dmb> last = party.register_for(peer.id);
+    for (int i = 0; i < 20 && last; ++i) {
+        last = party.register_for(peer.id);
+    }
+
+    EXPECT_EQ(last.error(), std::errc::resource_unavailable_try_again);
+    EXPECT_TRUE(party.device->has_link(peer.id));
+    while (receive_message(peer.socket.get())) {
+    }
+    EXPECT_TRUE(party.register_for(peer.id));
+}
+
+TEST_F(LoopbackTest, MappingsForPeersAreBounded) {
+    Party party(LoopbackOptions{.max_peer_dmbs = 1});
+    RawPeer peer;
+    peer.greet(party.group());
+    const DmbToken one = peer.announce();
+    const DmbToken two = peer.announce();
+
+    EXPECT_TRUE(party.device->attach_dmb(peer.id, one));
+    EXPECT_EQ(party.device->attach_dmb(peer.id, two).error(), std::errc::invalid_argument);
 }
 
 TEST_F(LoopbackTest, LinksAreBounded) {
