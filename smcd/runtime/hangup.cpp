@@ -28,14 +28,16 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
         handshake_drive(process, socket);
         return;
     }
-    if (news != TcpNews::nothing || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
+    if (news.state != TcpState::nothing || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
         ConnBlock& block = *socket.block;
         RxPath rx(socket.channel);
         static_cast<void>(rx.readable());  // takes in the last publication and flags
         const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
         if ((peer & (kPeerConnClosed | kPeerConnAbort)) == 0) {
-            if (news == TcpNews::reset || left_unread(socket)) {
-                mark_reset(block, reset_error(block));
+            if (news.state == TcpState::broken || left_unread(socket)) {
+                // A machine that does not answer any more is no reset: TCP's own word for it goes on.
+                const bool reset = news.error == 0 || news.error == ECONNRESET;
+                mark_reset(block, reset ? reset_error(block) : news.error);
             }
             block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
         }

@@ -106,9 +106,9 @@ TcpNews look(Process& process, Socket& socket) {
             socket.fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
         if (n <= 0) {
             if (n == 0) {
-                return TcpNews::ended;
+                return {TcpState::ended};
             }
-            return errno == EAGAIN || errno == EINTR ? TcpNews::nothing : TcpNews::reset;
+            return errno == EAGAIN || errno == EINTR ? TcpNews{} : TcpNews{TcpState::broken, errno};
         }
         const std::span<const std::byte> inbound(bytes.data(), static_cast<std::size_t>(n));
         std::size_t doorbells = 0;
@@ -118,7 +118,7 @@ TcpNews look(Process& process, Socket& socket) {
         const bool all = doorbells == inbound.size();
         take_inbound(socket.fd, all && shared ? doorbells - 1 : doorbells);
         if (all && shared && doorbells < bytes.size()) {
-            return TcpNews::nothing;
+            return {};
         }
         if (all) {
             continue;
@@ -128,15 +128,15 @@ TcpNews look(Process& process, Socket& socket) {
             case FrameFront::frame:
                 take_inbound(socket.fd, kReturnFrameBytes);
                 on_frame(process, socket, frame);
-                return TcpNews::nothing;
+                return {};
             case FrameFront::incomplete:
                 if (doorbells > 0) {
                     continue;  // the rest may stand behind what fitted into our view
                 }
-                return TcpNews::nothing;
+                return {};
             case FrameFront::garbage:
                 on_violation(process, socket);
-                return TcpNews::nothing;
+                return {};
         }
     }
 }
@@ -194,12 +194,12 @@ bool begin_here(Process& process, Socket& socket, Reason reason) {
 
 TcpNews return_look(Process& process, Socket& socket) {
     const DirectionGuard guard(socket.block->handshake_lock);
-    return guard.nested() || socket.phase() != Phase::smc ? TcpNews::nothing : look(process, socket);
+    return guard.nested() || socket.phase() != Phase::smc ? TcpNews{} : look(process, socket);
 }
 
 void return_step(Process& process, Socket& socket) {
     ConnBlock& block = *socket.block;
-    if (!answered(block) && look(process, socket) != TcpNews::nothing) {
+    if (!answered(block) && look(process, socket).state != TcpState::nothing) {
         block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
         thaw(process, socket);
         return;

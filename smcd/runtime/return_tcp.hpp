@@ -24,7 +24,13 @@ class Process;
 /// handler interrupted a call on the same connection.
 bool return_to_tcp(Process& process, Socket& socket, Reason reason);
 
-enum class TcpNews { nothing, ended, reset };
+enum class TcpState { nothing, ended, broken };
+
+struct TcpNews {
+    TcpState state = TcpState::nothing;
+    int error = 0; ///< what TCP tells when it is broken: ECONNRESET, ETIMEDOUT (keepalive), ...
+};
+
 /// Phase::smc: takes doorbell bytes and the peer's frame off the TCP connection.
 [[nodiscard]] TcpNews return_look(Process& process, Socket& socket);
 

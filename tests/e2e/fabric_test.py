@@ -206,6 +206,21 @@ class Fabric(lib.Case):
         server, client = self.transfer(kbytes=1000)
         self.assert_accelerated(client)
 
+    def test_the_peer_does_not_answer_any_more(self):
+        """A machine that is lost is no reset: keepalive tells what it tells on plain TCP."""
+        server = self.inside(0, "socat", "-u",
+                             f"TCP-LISTEN:{PORT},reuseaddr,keepalive,keepidle=1,keepintvl=1,"
+                             "keepcnt=2", "OPEN:/dev/null")
+        self.wait_for_listener()
+        client = self.inside(1, "socat", "-u", "PIPE", f"TCP:{SERVER_IP}:{PORT}")
+        lib.wait_until(lambda: self.region_has_dmbs(), 20, "an accelerated connection")
+        run("ip", "-n", self.names[1], "link", "set", "veth0", "down")
+        self.addCleanup(run, "ip", "-n", self.names[1], "link", "set", "veth0", "up")
+        server.wait(60)
+        self.assertIn("Connection timed out", server.stderr())
+        self.assert_accelerated(server.stats())
+        client.kill()
+
     def region_has_dmbs(self):
         """Whether two peers have registered a DMB (PeerEntry::dmbs, docs/shared-memory.md)."""
         if not lib.BOTH_SHIMMED:
