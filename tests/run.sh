@@ -5,7 +5,7 @@
 #   --release, --asan, --tsan
 #                  only these trees (default: all three)
 #   --label L      only tests with this label
-#   --quick        the release tree without the tests labelled preload-real and slow
+#   --quick        the release tree without the tests labelled preload-real, slow and vm
 #   --junit DIR    write DIR/<tree>.xml
 #
 # Ends with the closing lines of ctest, those of a failed tree last. Exit 0 iff all trees passed.
@@ -79,7 +79,7 @@ run_tree() { # run_tree NAME
         options+=(-L "^$label\$")
     fi
     if [ $quick = yes ]; then
-        options+=(-LE '^(preload-real|slow)$')
+        options+=(-LE '^(preload-real|slow|vm)$')
     elif [ "$1" != release ]; then
         # Real programs run against the release library alone; the lint sees the same files.
         options+=(-LE '^(preload-real|lint)$')

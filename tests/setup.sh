@@ -15,7 +15,8 @@ packages_of() {
         echo python3 binutils procps iproute2 curl socat tshark \
             redis-server redis-tools nginx-light wrk iperf3 memcached openssl \
             postgresql mariadb-server haproxy apache2 openssh-server openssh-client rsync \
-            nodejs default-jdk-headless mosquitto mosquitto-clients
+            nodejs default-jdk-headless mosquitto mosquitto-clients \
+            qemu-system-x86 busybox-static cpio
         ;;
     demo)
         echo redis-server redis-tools nginx-light wrk iperf3 sockperf

@@ -1,0 +1,83 @@
+#!/bin/busybox sh
+# The only program of a test guest (tests/vm/machine.py puts it there as /init): network, modules,
+# and the part that the kernel command line names with role=. What the host reads goes to the
+# console.
+/bin/busybox mkdir -p /proc /sys /dev /tmp
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for module in $(cat /modules/order); do insmod "/modules/$module"; done
+role=$(sed 's/.*role=\([a-z]*\).*/\1/' /proc/cmdline)
+address=10.99.0.2
+[ "$role" != server ] || address=10.99.0.1
+hostname "$role"
+ip link set lo up
+ip addr add $address/24 dev eth0
+ip link set eth0 up
+cd /tmp
+export SMCD_FABRIC=pci SMCD_PNETID=VM SMCD_DEBUG=1
+
+# receive PORT NAME: one connection into a file, then what came and how.
+receive() {
+    SMCD_STATS_FILE=/tmp/$2.stats smcu run -- socat -u "TCP-LISTEN:$1,reuseaddr" \
+        "OPEN:/tmp/$2,creat"
+    echo "received $2 $(sha256sum <"/tmp/$2" | cut -c1-64)"
+    echo "stats server $2 $(cat "/tmp/$2.stats")"
+}
+
+# send PORT NAME: random bytes, once somebody listens there.
+send() {
+    dd if=/dev/urandom of="/tmp/$2" bs=1M count=8 2>/dev/null
+    SMCD_STATS_FILE=/tmp/$2.stats smcu run -- socat -u "OPEN:/tmp/$2" \
+        "TCP:10.99.0.1:$1,retry=100,interval=0.2"
+    echo "sent $2 $(sha256sum <"/tmp/$2" | cut -c1-64)"
+    echo "stats client $2 $(cat "/tmp/$2.stats")"
+}
+
+# echo_lines PORT NAME [COMMAND...]: an echo server that asks for signs of life; then how it ended.
+echo_lines() {
+    port=$1 name=$2
+    shift 2
+    SMCD_STATS_FILE=/tmp/$name.stats "$@" socat \
+        "TCP-LISTEN:$port,reuseaddr,keepalive,keepidle=4,keepintvl=2,keepcnt=3" \
+        PIPE 2>/tmp/$name.end
+    echo "ended $name: $(sed 's/.*: //' /tmp/$name.end | tail -n 1)"
+    [ ! -e "/tmp/$name.stats" ] || echo "stats server $name $(cat "/tmp/$name.stats")"
+}
+
+# Lines to the echo server and back, one at a time; the host pauses machines meanwhile.
+exchange_lines() {
+    mkfifo in out
+    smcu run -- socat "TCP:10.99.0.1:7002,retry=100,interval=0.2" STDIO <in >out &
+    exec 3>in 4<out
+    number=0
+    while :; do
+        echo "line $number" >&3
+        read -r back <&4 || { echo "lines ended"; break; }
+        [ "$back" = "line $number" ] || echo "WRONG '$back' for $number"
+        echo "tick $number"
+        number=$((number + 1))
+    done
+}
+
+case $role in
+server)
+    receive 7001 first &
+    receive 7003 second &
+    echo_lines 7002 shared smcu run -- &
+    echo_lines 7004 plain &
+    echo "server ready"
+    ;;
+client)
+    send 7001 first
+    # The same over plain TCP, to compare how the two end.
+    (echo hello; sleep 1000) | socat "TCP:10.99.0.1:7004,retry=100,interval=0.2" STDIO &
+    exchange_lines
+    ;;
+again)
+    send 7003 second
+    ;;
+esac
+while :; do sleep 1000; done
