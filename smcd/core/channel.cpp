@@ -29,7 +29,17 @@ void ring(Channel& channel,
     bump(channel.block->waits.wakeups_sent);
 }
 
+/// Zero but for the flag.
+ConnBlock closed_block{};
+
 }  // namespace
+
+Channel closed_channel() noexcept {
+    closed_block.flags.store(kFlagFrozen, std::memory_order_relaxed);
+    Channel channel;
+    channel.block = &closed_block;
+    return channel;
+}
 
 void open_channel(Channel& channel) noexcept {
     ConnBlock& block = *channel.block;

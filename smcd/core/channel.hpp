@@ -58,6 +58,9 @@ inline void mark_reset(ConnBlock& block, int error) noexcept {
     return (block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerDoneWriting) != 0 ? EPIPE : ECONNRESET;
 }
 
+/// A channel without memory whose connection has left the rings: its paths move nothing.
+[[nodiscard]] Channel closed_channel() noexcept;
+
 /// Prepares a fresh pair of buffers: all cursors 0/0, type byte set in the peer's DMB, bells silent.
 void open_channel(Channel& channel) noexcept;
 

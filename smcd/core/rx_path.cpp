@@ -73,7 +73,7 @@ std::uint32_t RxPath::refresh() noexcept {
 
 std::uint32_t RxPath::readable() noexcept {
     const DirectionGuard guard(channel_.block->rx.lock);
-    return refresh();
+    return channel_.own.cdc == nullptr ? 0 : refresh();
 }
 
 bool RxPath::ended() noexcept {

@@ -81,7 +81,7 @@ std::uint32_t TxPath::refresh_space(Cursor producer) noexcept {
 std::uint32_t TxPath::space() noexcept {
     TxState& tx = channel_.block->tx;
     const DirectionGuard guard(tx.lock);
-    return refresh_space(unpack(tx.producer.load(std::memory_order_relaxed)).cursor);
+    return channel_.own.cdc == nullptr ? 0 : refresh_space(unpack(tx.producer.load(std::memory_order_relaxed)).cursor);
 }
 
 std::uint32_t TxPath::unread_by_peer() noexcept {

@@ -35,11 +35,6 @@ bool is_frozen(const ConnBlock& block) noexcept {
     return rc;
 }
 
-/// Another thread has closed the last descriptor while we slept.
-bool left(const Channel& channel, const ConnBlock* block) noexcept {
-    return std::atomic_ref<ConnBlock* const>(channel.block).load(std::memory_order_relaxed) != block;
-}
-
 /// Steps of a sleeper whose peer cannot wake it (another machine without doorbells): from as long as a wake-up takes
 /// anyway, to where an idle thread costs little. Local events end a step at once.
 constexpr std::uint64_t kStepMinNs = 50'000;
@@ -47,7 +42,7 @@ constexpr std::uint64_t kStepMaxNs = 2 * kNsPerMs;
 
 /// Sleeps like futex_wait(word, 1, deadline), but looks at `ready` after each step.
 template <typename Ready>
-WaitStatus step_until(const Channel& channel, ConnBlock& block, std::uint64_t deadline_ns, Ready&& ready) {
+WaitStatus step_until(ConnBlock& block, std::uint64_t deadline_ns, Ready&& ready) {
     for (std::uint64_t step_ns = kStepMinNs;; step_ns = std::min(step_ns * 3 / 2, kStepMaxNs)) {
         // sync: local-bell. Announce, load, look, sleep only if nothing has happened since.
         block.local.sleepers.fetch_add(1, std::memory_order_seq_cst);
@@ -59,7 +54,7 @@ WaitStatus step_until(const Channel& channel, ConnBlock& block, std::uint64_t de
         }
         block.local.sleepers.fetch_sub(1, std::memory_order_seq_cst);
         const bool step_over = status == WaitStatus::timed_out && end_ns != deadline_ns;
-        if (!step_over || left(channel, &block) || ready()) {
+        if (!step_over || ready()) {
             return status;
         }
     }
@@ -72,7 +67,6 @@ WaitStatus wait_until(Channel& channel,
                       std::atomic<std::uint32_t>& word,
                       std::uint64_t deadline_ns,
                       Ready&& ready) {
-    ConnBlock* const block = channel.block;
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
     bells.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()) + 1, std::memory_order_relaxed);
@@ -96,10 +90,7 @@ WaitStatus wait_until(Channel& channel,
         bump(counters.sleeps);
         const WaitStatus status = channel.dmb.peer_wakes
                                       ? futex_wait(word, 1, deadline_ns)
-                                      : step_until(channel, *block, deadline_ns, ready);
-        if (left(channel, block)) {
-            return WaitStatus::interrupted;
-        }
+                                      : step_until(*channel.block, deadline_ns, ready);
         if (ready()) {
             spin.on_slept(monotonic_ns() - start);
             return WaitStatus::ready;

@@ -19,6 +19,7 @@
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/settle.hpp"
+#include "smcd/runtime/sleep_guard.hpp"
 
 namespace smcd {
 namespace {
@@ -111,6 +112,7 @@ Socket* Process::acquire_socket(int fd, SocketKind kind) {
     Socket* socket = free_sockets_.back();
     free_sockets_.pop_back();
     socket->fd = fd;
+    socket->sleepers.store(0, std::memory_order_relaxed);
     socket->references.store(1, std::memory_order_relaxed);
     socket->kind.store(kind, std::memory_order_release);
     return socket;
@@ -126,6 +128,12 @@ void Process::drop_handshake_dmb(Socket& socket) {
 }
 
 void Process::release_socket(Socket& socket) {
+    if (may_end_now(*this, socket)) {
+        end_socket(socket);
+    }
+}
+
+void Process::end_socket(Socket& socket) {
     const bool connected = socket.kind.load(std::memory_order_acquire) == SocketKind::connection;
     const bool foreign = connected && is_left_to_relatives(socket);
     if (connected && !foreign) {
@@ -152,8 +160,8 @@ void Process::release_socket(Socket& socket) {
         discovery_->withdraw();
     }
     socket.block = nullptr;
-    socket.channel = Channel{};
     socket.device = nullptr;
+    socket.kept.reset();
     socket.non_blocking.store(false, std::memory_order_relaxed);
     socket.receive_timeout_known.store(false, std::memory_order_relaxed);
     socket.send_timeout_known.store(false, std::memory_order_relaxed);
@@ -277,7 +285,7 @@ void Process::tear_down(Socket& socket) {
         }
         static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));
         static_cast<void>(socket.device->detach_dmb(socket.channel.remote.token));
-        socket.channel = Channel{};
+        socket.channel = closed_channel();  // what a thread that comes too late finds behind the locks
         socket.send_buffer.reset();
     }
     if (phase == Phase::tcp && last && !config_.stats_file.empty()) {

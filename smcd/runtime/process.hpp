@@ -59,8 +59,10 @@ public:
 
     /// A Socket for a new TCP socket; never nullptr.
     Socket* acquire_socket(int fd, SocketKind kind);
-    /// Recycles a Socket that no descriptor names any more; its connection is closed towards the peer.
+    /// No descriptor names the Socket any more: ends it, unless calls sleep on it; then the last of them does.
     void release_socket(Socket& socket);
+    /// Closes the connection towards the peer and recycles the Socket. Only for who took that right (sleep_guard.hpp).
+    void end_socket(Socket& socket);
     /// Gives the socket a block in the given phase. false: no memory; the socket stays on TCP.
     bool make_connection(Socket& socket, Role role, Phase phase);
 
@@ -105,6 +107,7 @@ public:
 private:
     void settle_handshakes();
     void mark_inherited();
+    void forget_sleepers();
     void count_holders(int change);
     void learn_from(const Socket& socket);
 

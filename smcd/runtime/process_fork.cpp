@@ -5,6 +5,7 @@
 #include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/settle.hpp"
+#include "smcd/runtime/sleep_guard.hpp"
 
 namespace smcd {
 namespace {
@@ -110,6 +111,19 @@ void Process::after_fork_in_parent() {
     lifecycle_mutex_.unlock();
 }
 
+/// Threads that slept in calls are not in the child.
+void Process::forget_sleepers() {
+    std::vector<Socket*> held;
+    for_each_socket([&](Socket& socket) {
+        if (has_sleepers(socket)) {
+            held.push_back(&socket);
+        }
+    });
+    for (Socket* socket : held) {
+        forget_other_sleepers(*this, *socket);
+    }
+}
+
 void Process::after_fork_in_child() {
     reset_thread_id();
     arena_.after_fork_in_child();
@@ -129,6 +143,7 @@ void Process::after_fork_in_child() {
     setup_mutex_.unlock();
     lifecycle_mutex_.unlock();
     exited_.store(false);
+    forget_sleepers();
 }
 
 }  // namespace smcd

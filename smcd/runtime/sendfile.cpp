@@ -5,6 +5,7 @@
 
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/sleep_guard.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd {
@@ -62,6 +63,7 @@ ssize_t stream_sendfile(
     const bool blocking = !socket.non_blocking.load(std::memory_order_relaxed);
     std::size_t done = 0;
     ssize_t step = 0;
+    SleepGuard guard;
     while (done < count) {
         const Phase phase = socket.phase();
         if (phase != Phase::smc && !Socket::is_ours(phase)) {
@@ -76,7 +78,8 @@ ssize_t stream_sendfile(
         }
         if (step == -EAGAIN && phase == Phase::smc) {
             socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
-            if (blocking && wait_for_space(socket.channel,
+            if (blocking && guard.enter(process, socket) &&
+                wait_for_space(socket.channel,
                                            socket.spin_space,
                                            socket.channel.peer.ring_bytes / 4,
                                            kForever) == WaitStatus::ready) {
@@ -90,6 +93,7 @@ ssize_t stream_sendfile(
         position += step;
         done += static_cast<std::size_t>(step);
     }
+    guard.leave(process);
     if (done == 0) {
         return step;
     }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,7 @@
 
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/call_in_flight.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/pending.hpp"
@@ -17,23 +17,6 @@
 
 namespace smcd {
 namespace {
-
-std::uint64_t timeout_of(Socket& socket, int option) noexcept {
-    const bool receive = option == SO_RCVTIMEO;
-    std::atomic<bool>& known = receive ? socket.receive_timeout_known : socket.send_timeout_known;
-    std::uint64_t& value = receive ? socket.receive_timeout_ns : socket.send_timeout_ns;
-    if (!known.load(std::memory_order_acquire)) {
-        timeval limit{};
-        socklen_t length = sizeof(limit);
-        value = 0;
-        if (raw::getsockopt(socket.fd, SOL_SOCKET, option, &limit, &length) == 0) {
-            value = static_cast<std::uint64_t>(limit.tv_sec) * kNsPerSecond +
-                    static_cast<std::uint64_t>(limit.tv_usec) * 1000;
-        }
-        known.store(true, std::memory_order_release);
-    }
-    return value;
-}
 
 /// The parts of a receive's buffers behind the first `done` bytes; at most kPartsMax of them at a time.
 class RestOf {
@@ -59,38 +42,6 @@ private:
     std::size_t count_ = 0;
 };
 
-constexpr ssize_t fail(int error) noexcept {
-    return -static_cast<ssize_t>(error);
-}
-
-/// One call in flight: its deadline starts with the call.
-class CallDeadline {
-public:
-    CallDeadline(Socket& socket, int option, int flags) noexcept
-        : non_blocking_((flags & MSG_DONTWAIT) != 0 ||
-                        socket.non_blocking.load(std::memory_order_relaxed)),
-          socket_(socket),
-          option_(option) {}
-
-    [[nodiscard]] bool non_blocking() const noexcept { return non_blocking_; }
-    /// Absolute time, computed at the first need: the fast path does not read the clock.
-    std::uint64_t deadline_ns() noexcept {
-        if (!computed_) {
-            computed_ = true;
-            const std::uint64_t limit = timeout_of(socket_, option_);
-            deadline_ns_ = limit == 0 ? kForever : monotonic_ns() + limit;
-        }
-        return deadline_ns_;
-    }
-
-private:
-    bool non_blocking_;
-    bool computed_ = false;
-    std::uint64_t deadline_ns_ = kForever;
-    Socket& socket_;
-    int option_;
-};
-
 /// Inside this file: the connection left the rings in the middle of the call; go by its phase.
 constexpr ssize_t kMoved = kUseTcp + 1;
 
@@ -101,13 +52,13 @@ ssize_t wait_error(WaitStatus status) noexcept {
 /// A call that has moved bytes already must end at a signal, even with SA_RESTART: a wait with a timeout does.
 constexpr std::uint64_t kFarNs = 3'600 * kNsPerSecond;
 
-std::uint64_t deadline_of(CallDeadline& call, bool has_progress) noexcept {
+std::uint64_t deadline_of(CallInFlight& call, bool has_progress) noexcept {
     const std::uint64_t deadline = call.deadline_ns();
     return deadline == kForever && has_progress ? monotonic_ns() + kFarNs : deadline;
 }
 
 /// A receive of zero bytes waits for data as any other, as on TCP, and takes none.
-ssize_t receive_nothing(Process& process, Socket& socket, CallDeadline& call) {
+ssize_t receive_nothing(Process& process, Socket& socket, CallInFlight& call) {
     RxPath rx(socket.channel);
     for (;;) {
         if (rx.readable() > 0 || rx.ended()) {
@@ -115,6 +66,9 @@ ssize_t receive_nothing(Process& process, Socket& socket, CallDeadline& call) {
         }
         if (call.non_blocking()) {
             return fail(EAGAIN);
+        }
+        if (!call.hold(process)) {
+            return fail(EBADF);
         }
         process.progress().ensure_watched(socket);
         const WaitStatus status =
@@ -129,9 +83,8 @@ ssize_t receive_smc(Process& process,
                     Socket& socket,
                     std::span<const iovec> buffers,
                     int flags,
-                    CallDeadline& call) {
+                    CallInFlight& call) {
     RxPath rx(socket.channel);
-    const ConnBlock* const block = socket.channel.block; // another thread may close the socket while we sleep
     const std::size_t wanted = total_bytes(buffers);
     const ReceiveMode mode{(flags & MSG_PEEK) != 0, (flags & MSG_TRUNC) != 0};
     const std::size_t target = (flags & MSG_WAITALL) != 0
@@ -159,6 +112,9 @@ ssize_t receive_smc(Process& process,
         if (call.non_blocking()) {
             return fail(EAGAIN);
         }
+        if (!call.hold(process)) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
+        }
         process.progress().ensure_watched(socket);
         const std::size_t more = mode.peek ? target : target - done;
         const auto at_least = static_cast<std::uint32_t>(
@@ -166,9 +122,6 @@ ssize_t receive_smc(Process& process,
         const std::uint64_t deadline = deadline_of(call, done > 0 || rx.readable() > 0);
         const WaitStatus status =
             wait_for_data(socket.channel, socket.spin_data, at_least, deadline);
-        if (socket.channel.block != block) {
-            return done > 0 ? static_cast<ssize_t>(done) : fail(EINTR);
-        }
         if (status != WaitStatus::ready) {
             const IoResult rest = done > 0 ? IoResult{} : rx.receive(buffers, mode);
             done += rest.bytes;
@@ -186,7 +139,7 @@ ssize_t send_smc(Process& process,
                  Socket& socket,
                  std::span<const iovec> buffers,
                  std::size_t& done,
-                 CallDeadline& call) {
+                 CallInFlight& call) {
     TxPath tx(socket.channel);
     const std::size_t wanted = total_bytes(buffers);
     for (;;) {
@@ -204,6 +157,9 @@ ssize_t send_smc(Process& process,
         socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
         if (call.non_blocking()) {
             return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
+        }
+        if (!call.hold(process)) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
         }
         process.progress().ensure_watched(socket);
         const std::uint32_t quarter = socket.channel.peer.ring_bytes / 4;
@@ -223,7 +179,7 @@ ssize_t send_rest_tcp(const Socket& socket,
                       std::span<const iovec> buffers,
                       std::size_t done,
                       int flags,
-                      const CallDeadline& call) {
+                      const CallInFlight& call) {
     const std::size_t wanted = total_bytes(buffers);
     while (done < wanted && !call.non_blocking()) {
         const RestOf rest(buffers, done);
@@ -239,10 +195,11 @@ ssize_t send_rest_tcp(const Socket& socket,
     return static_cast<ssize_t>(done);
 }
 
-}  // namespace
-
-ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> buffers, int flags) {
-    CallDeadline call(socket, SO_RCVTIMEO, flags);
+ssize_t receive_by_phase(Process& process,
+                         Socket& socket,
+                         std::span<const iovec> buffers,
+                         int flags,
+                         CallInFlight& call) {
     for (;;) {
         const Phase phase = socket.phase();
         if (phase == Phase::smc) {
@@ -268,6 +225,9 @@ ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> 
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
             return 0;
         }
+        if (!call.hold(process)) {
+            return fail(EBADF);
+        }
         const WaitStatus status = wait_for_phase(process, socket, phase, Direction::receive, call.deadline_ns());
         if (status != WaitStatus::ready) {
             return wait_error(status);
@@ -275,8 +235,11 @@ ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> 
     }
 }
 
-ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buffers, int flags) {
-    CallDeadline call(socket, SO_SNDTIMEO, flags);
+ssize_t send_by_phase(Process& process,
+                      Socket& socket,
+                      std::span<const iovec> buffers,
+                      int flags,
+                      CallInFlight& call) {
     const std::size_t wanted = total_bytes(buffers);
     std::size_t done = 0;
     for (;;) {
@@ -311,6 +274,9 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
         if (call.non_blocking()) {
             return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
         }
+        if (!call.hold(process)) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
+        }
         const WaitStatus status = wait_for_phase(process, socket, phase, Direction::send, call.deadline_ns());
         if (status != WaitStatus::ready) {
             return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
@@ -318,6 +284,27 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
     }
 }
 
+}  // namespace
+
+ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> buffers, int flags) {
+    CallInFlight call(socket, SO_RCVTIMEO, flags);
+    ssize_t n = receive_by_phase(process, socket, buffers, flags, call);
+    if (n == kUseTcp && call.descriptor_gone()) {
+        n = call.receive_kept(buffers, flags);
+    }
+    call.end(process);
+    return n;
+}
+
+ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buffers, int flags) {
+    CallInFlight call(socket, SO_SNDTIMEO, flags);
+    ssize_t n = send_by_phase(process, socket, buffers, flags, call);
+    if (n == kUseTcp && call.descriptor_gone()) {
+        n = call.send_kept(buffers, flags);
+    }
+    call.end(process);
+    return n;
+}
 int stream_shutdown(Process& process, Socket& socket, int how) {
     ConnBlock& block = *socket.block;
     const bool write = how == SHUT_WR || how == SHUT_RDWR;

@@ -127,5 +127,6 @@ std::span<const Case> epoll_cases();
 std::span<const Case> epoll_set_cases();
 std::span<const Case> epoll_sharing_cases();
 std::span<const Case> interrupt_cases();
+std::span<const Case> sleeper_cases();
 
 } // namespace smcd::e2e

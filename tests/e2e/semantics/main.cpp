@@ -30,7 +30,8 @@ std::vector<Case> all_cases() {
                             epoll_cases(),
                             epoll_set_cases(),
                             epoll_sharing_cases(),
-                            interrupt_cases()}) {
+                            interrupt_cases(),
+                            sleeper_cases()}) {
         cases.insert(cases.end(), part.begin(), part.end());
     }
     return cases;
