@@ -11,6 +11,9 @@ namespace smcd::preload {
 namespace {
 
 constexpr std::uint32_t kAlways = EPOLLERR | EPOLLHUP;
+constexpr std::uint32_t kData = EPOLLIN | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND;
+/// An end wakes every entry, whatever it asks for.
+constexpr std::uint32_t kEnds = kAlways | EPOLLRDHUP;
 constexpr std::uint32_t kModes = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE;
 /// What the kernel says of a set with something to report.
 constexpr std::uint32_t kSetReady = EPOLLIN | EPOLLRDNORM;
@@ -42,9 +45,12 @@ PollMask EpollSet::due(Entry& entry) noexcept {
     }
     const std::uint64_t arrival = arrival_of(socket);
     const std::uint32_t stalls = socket.send_stalls.load(std::memory_order_relaxed);
-    const bool arrived = arrival != entry.seen_arrival && (mask & EPOLLIN) != 0;
+    // As the kernel's wake-up: for entries that ask for data, above the low-water mark; then whatever is true is told.
+    const bool arrived = arrival != entry.seen_arrival && (entry.interest.events & kData) != 0 &&
+                         ((mask & EPOLLIN) != 0 || socket.low_water <= 1);
     const bool drained = stalls != entry.seen_stalls && (mask & EPOLLOUT) != 0;
-    const bool news = entry.fresh || arrived || drained || (mask & ~entry.seen_mask) != 0;
+    const bool changed = (mask & ~entry.seen_mask & (entry.interest.events | kEnds)) != 0;
+    const bool news = entry.fresh || arrived || drained || changed;
     entry.seen_mask = mask;
     entry.seen_arrival = arrival;
     if ((mask & EPOLLOUT) != 0) {
@@ -112,7 +118,10 @@ std::uint64_t EpollSet::ready_mark() {
     for (const Entry& entry : entries_) {
         Entry copy = entry;
         if (const PollMask mask = due(copy); mask != 0) {
-            mark = mix(mix(mark, mask), arrival_of(*entry.socket)) | 1U;
+            const std::uint32_t stalls = entry.socket->send_stalls.load(std::memory_order_relaxed);
+            const bool data = (entry.interest.events & kData) != 0;
+            mark = mix(mix(mark, mask), data ? arrival_of(*entry.socket) : 0);
+            mark = mix(mark, (mask & EPOLLOUT) != 0 ? stalls : 0) | 1U;
         }
     }
     for (const auto& nested : nested_) {

@@ -38,6 +38,18 @@ void EpollSet::publish() noexcept {
     served_count_.store(ours_ + nested_.size(), std::memory_order_seq_cst);
 }
 
+namespace {
+
+/// What the kernel says before it looks whether the descriptor is registered.
+bool fits_exclusive(const epoll_event* event) noexcept {
+    constexpr std::uint32_t kWithExclusive =
+        EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+    return event == nullptr || (event->events & EPOLLEXCLUSIVE) == 0 ||
+           (event->events & ~kWithExclusive) == 0;
+}
+
+} // namespace
+
 EpollSet::Entry* EpollSet::find(int fd, const Socket& socket) noexcept {
     const auto [first, last] = by_socket_.equal_range(&socket);
     for (auto it = first; it != last; ++it) {
@@ -99,7 +111,9 @@ int EpollSet::control(const RealCalls& real,
     const std::lock_guard guard(mutex_);
     Entry* entry = find(fd, socket);
     int rc = 0;
-    if (entry != nullptr && !entry->in_kernel) {
+    if (operation == EPOLL_CTL_ADD && !fits_exclusive(event)) {
+        rc = -EINVAL;
+    } else if (entry != nullptr && !entry->in_kernel) {
         rc = control_ours(operation, *entry, event);
     } else if (operation == EPOLL_CTL_ADD && entry == nullptr && event != nullptr) {
         rc = add(real, fd, socket, *event);

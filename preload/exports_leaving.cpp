@@ -1,8 +1,10 @@
 // Calls after which stdio or another program uses a descriptor. Floor 4.
 #include <spawn.h>
+#include <unistd.h>
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 
 #include "preload/exports.hpp"
 #include "preload/leaving.hpp"
@@ -12,10 +14,28 @@ using smcd::Reason;
 
 namespace {
 
-void leave_for_stdio(int fd) noexcept {
-    if (Shim* self = shim(); self != nullptr) {
-        leave(*self, fd, Reason::unsupported_call);
+/// false: there is no way back to TCP.
+bool leave_for_stdio(int fd) noexcept {
+    Shim* self = shim();
+    return self == nullptr || leave(*self, fd, Reason::unsupported_call);
+}
+
+/// Where stdio cannot write for us: formats here, and sends.
+int print_ourselves(int fd, const char* format, va_list arguments) noexcept {
+    char* text = nullptr;
+    const int size = ::vasprintf(&text, format, arguments);
+    ssize_t done = 0;
+    while (done < size) {
+        const ssize_t n = write(fd, text + done, static_cast<size_t>(size - done));
+        if (n < 0) {
+            break;
+        }
+        done += n;
     }
+    const int error = errno;
+    ::free(text);
+    errno = error;
+    return done < size ? -1 : size;
 }
 
 void before_spawn() noexcept {
@@ -32,29 +52,27 @@ SMCD_EXPORT FILE* fdopen(int fd, const char* mode) noexcept {
 }
 
 SMCD_EXPORT int vdprintf(int fd, const char* format, va_list arguments) noexcept {
-    leave_for_stdio(fd);
-    return real_calls().vdprintf(fd, format, arguments);
+    return leave_for_stdio(fd) ? real_calls().vdprintf(fd, format, arguments)
+                               : print_ourselves(fd, format, arguments);
 }
 
 SMCD_EXPORT int dprintf(int fd, const char* format, ...) noexcept {
-    leave_for_stdio(fd);
     va_list arguments;
     va_start(arguments, format);
-    const int rc = real_calls().vdprintf(fd, format, arguments);
+    const int rc = vdprintf(fd, format, arguments);
     va_end(arguments);
     return rc;
 }
 
 SMCD_EXPORT int __vdprintf_chk(int fd, int flag, const char* format, va_list arguments) {
-    leave_for_stdio(fd);
-    return real_calls().__vdprintf_chk(fd, flag, format, arguments);
+    return leave_for_stdio(fd) ? real_calls().__vdprintf_chk(fd, flag, format, arguments)
+                               : print_ourselves(fd, format, arguments);
 }
 
 SMCD_EXPORT int __dprintf_chk(int fd, int flag, const char* format, ...) {
-    leave_for_stdio(fd);
     va_list arguments;
     va_start(arguments, format);
-    const int rc = real_calls().__vdprintf_chk(fd, flag, format, arguments);
+    const int rc = __vdprintf_chk(fd, flag, format, arguments);
     va_end(arguments);
     return rc;
 }

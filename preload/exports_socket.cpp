@@ -108,8 +108,10 @@ SMCD_EXPORT int shutdown(int fd, int how) noexcept {
     if (socket == nullptr || how < SHUT_RD || how > SHUT_RDWR) {
         return real_calls().shutdown(fd, how);
     }
-    const ErrnoKeeper keep;
-    return smcd::stream_shutdown(shim()->process, *socket, how);
+    const int saved = errno;
+    const int rc = smcd::stream_shutdown(shim()->process, *socket, how);
+    errno = saved;
+    return finish_int(rc);
 }
 
 SMCD_EXPORT int getsockopt(int fd, int level, int name, void* value, socklen_t* length) noexcept {

@@ -1,6 +1,8 @@
 // Exported names of the transfer family: forwards only. Floor 4.
 #include <fcntl.h>
 
+#include <algorithm>
+
 #include "preload/exports.hpp"
 #include "preload/leaving.hpp"
 
@@ -15,6 +17,11 @@ iovec one(const void* buffer, size_t size) noexcept {
 
 bool bad_vector(const iovec* vector, int count) noexcept {
     return count < 0 || count > 1024 || (vector == nullptr && count > 0);
+}
+
+/// vfs_readv() and vfs_writev() end here, before the socket is asked.
+bool is_empty(std::span<const iovec> buffers) noexcept {
+    return std::all_of(buffers.begin(), buffers.end(), [](const iovec& part) { return part.iov_len == 0; });
 }
 
 /// Descriptors may travel on a socket that is none of ours.
@@ -78,7 +85,7 @@ SMCD_EXPORT ssize_t readv(int fd, const iovec* vector, int count) {
                 return -EINVAL;
             }
             const std::span<const iovec> buffers(vector, static_cast<size_t>(count));
-            return smcd::total_bytes(buffers) == 0 ? 0 : calls::receive(self, socket, buffers, 0);
+            return is_empty(buffers) ? 0 : calls::receive(self, socket, buffers, 0);
         },
         [&] { return real_calls().readv(fd, vector, count); });
 }
@@ -96,20 +103,7 @@ SMCD_EXPORT int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, t
     return static_cast<int>(dispatch(
         fd,
         [&](Shim& self, Socket& socket) -> ssize_t {
-            unsigned done = 0;
-            while (done < count) {
-                const int extra = done > 0 ? MSG_DONTWAIT : 0;
-                const ssize_t n = calls::receive_message(
-                    self, socket, fd, &messages[done].msg_hdr, (flags & ~MSG_WAITFORONE) | extra);
-                if (n <= 0) {
-                    if (done == 0 && n < 0) {
-                        return n;
-                    }
-                    break;
-                }
-                messages[done++].msg_len = static_cast<unsigned>(n);
-            }
-            return static_cast<ssize_t>(done);
+            return calls::receive_messages(self, socket, fd, {messages, count}, flags, timeout);
         },
         [&] { return ssize_t{real_calls().recvmmsg(fd, messages, count, flags, timeout)}; }));
 }
@@ -152,7 +146,8 @@ SMCD_EXPORT ssize_t writev(int fd, const iovec* vector, int count) {
             if (bad_vector(vector, count)) {
                 return -EINVAL;
             }
-            return calls::send(self, socket, {vector, static_cast<size_t>(count)}, 0);
+            const std::span<const iovec> buffers(vector, static_cast<size_t>(count));
+            return is_empty(buffers) ? 0 : calls::send(self, socket, buffers, 0);
         },
         [&] { return real_calls().writev(fd, vector, count); });
 }
@@ -235,10 +230,9 @@ SMCD_EXPORT ssize_t preadv64v2(int fd, const iovec* vector, int count, off64_t o
             if (bad_vector(vector, count)) {
                 return -EINVAL;
             }
-            return calls::receive(self,
-                                  socket,
-                                  {vector, static_cast<size_t>(count)},
-                                  (flags & kNoWait) != 0 ? MSG_DONTWAIT : 0);
+            const std::span<const iovec> buffers(vector, static_cast<size_t>(count));
+            const int mode = (flags & kNoWait) != 0 ? MSG_DONTWAIT : 0;
+            return is_empty(buffers) ? 0 : calls::receive(self, socket, buffers, mode);
         },
         [&] { return real_calls().preadv64v2(fd, vector, count, offset, flags); });
 }
@@ -258,10 +252,9 @@ SMCD_EXPORT ssize_t pwritev64v2(int fd, const iovec* vector, int count, off64_t 
             if (bad_vector(vector, count)) {
                 return -EINVAL;
             }
-            return calls::send(self,
-                               socket,
-                               {vector, static_cast<size_t>(count)},
-                               (flags & kNoWait) != 0 ? MSG_DONTWAIT : 0);
+            const std::span<const iovec> buffers(vector, static_cast<size_t>(count));
+            const int mode = (flags & kNoWait) != 0 ? MSG_DONTWAIT : 0;
+            return is_empty(buffers) ? 0 : calls::send(self, socket, buffers, mode);
         },
         [&] { return real_calls().pwritev64v2(fd, vector, count, offset, flags); });
 }

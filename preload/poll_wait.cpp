@@ -194,7 +194,9 @@ int merge(const Shim& shim, const KernelArray& kernel, std::span<pollfd> fds) {
 void drive(Shim& shim, std::span<const pollfd> fds) {
     for (const pollfd& entry : fds) {
         Socket* socket = shim.table.active(entry.fd);
-        if (socket != nullptr && socket->phase() != Phase::smc) {
+        if (socket != nullptr && !Socket::is_ours(socket->phase())) {
+            shim.epoll.on_phase(*socket);  // a relative did it, and could tell only its own table and sets
+        } else if (socket != nullptr && socket->phase() != Phase::smc) {
             handshake_drive(shim.process, *socket);
         } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
             shim.epoll.step(*set);

@@ -81,7 +81,7 @@ ssize_t fcntl(Shim& shim, Socket& socket, int fd, int command, long argument) {
             on_dup(shim, fd, static_cast<int>(rc));
             break;
         case F_SETFL:
-            socket.non_blocking.store((argument & O_NONBLOCK) != 0, std::memory_order_relaxed);
+            socket.set_non_blocking((argument & O_NONBLOCK) != 0);
             break;
         default:
             break;
@@ -93,7 +93,7 @@ ssize_t ioctl(Shim& shim, Socket& socket, int fd, unsigned long request, void* a
     if (request == FIONBIO && argument != nullptr) {
         const ssize_t rc = value_of(shim.real.ioctl(fd, request, argument));
         if (rc == 0) {
-            socket.non_blocking.store(*static_cast<int*>(argument) != 0, std::memory_order_relaxed);
+            socket.set_non_blocking(*static_cast<int*>(argument) != 0);
         }
         return rc;
     }

@@ -8,6 +8,8 @@
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
 #include "smcd/runtime/opening.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload::calls {
 namespace {
@@ -41,21 +43,18 @@ ssize_t set_option(
 
 ssize_t get_option(
     Shim& shim, Socket& socket, int fd, int level, int name, void* value, socklen_t* length) {
+    const bool ours = socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
+                      Socket::is_ours(socket.phase());
     const bool error_wanted = level == SOL_SOCKET && name == SO_ERROR;
     const ssize_t rc = value_of(shim.real.getsockopt(fd, level, name, value, length));
+    if (rc == 0 && ours && level == SOL_SOCKET && name == SO_RCVLOWAT && *length >= sizeof(int)) {
+        const int mark = static_cast<int>(socket.low_water);
+        std::memcpy(value, &mark, sizeof(mark));
+    }
     if (rc != 0 || !error_wanted || !socket.accelerated() || *length < sizeof(int)) {
         return rc;
     }
-    RxPath rx(socket.channel);
-    static_cast<void>(rx.readable());
-    static_cast<void>(rx.ended());
-    ConnBlock& block = *socket.block;
-    if ((block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
-        mark_reset(block, reset_error(block));
-    }
-    // Once a reset is ours to report, what TCP itself remembers of it is old news.
-    if (const bool ours = (block.flags.load(std::memory_order_acquire) & kFlagReset) != 0; ours) {
-        const int pending = take_so_error(block);
+    if (int pending = 0; stream_take_error(socket, pending)) {
         std::memcpy(value, &pending, sizeof(pending));
     }
     return rc;

@@ -116,10 +116,15 @@ ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, soc
         return value_of(shim.real.connect(fd, address, length));
     }
     if (socket.kind.load(std::memory_order_acquire) != SocketKind::candidate) {
-        if (address != nullptr && length >= sizeof(address->sa_family) && address->sa_family == AF_UNSPEC) {
-            leave(shim, fd, Reason::unsupported_call);  // disconnects
+        const bool disconnects =
+            address != nullptr && length >= sizeof(address->sa_family) && address->sa_family == AF_UNSPEC;
+        const bool left = !disconnects || leave(shim, fd, Reason::unsupported_call);
+        const ssize_t rc = value_of(shim.real.connect(fd, address, length));
+        if (!left && rc == 0 && socket.accelerated()) {
+            TxPath(socket.channel).send_state(kPeerConnAbort);
+            shim.process.set_phase(socket, Phase::tcp, Reason::unsupported_call);
         }
-        return value_of(shim.real.connect(fd, address, length));
+        return rc;
     }
     const Reason reason = opening_client(shim.process, socket, address, length);
     const ssize_t rc = value_of(shim.real.connect(fd, address, length));

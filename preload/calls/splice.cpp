@@ -54,8 +54,11 @@ ssize_t splice_to_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t coun
         return -ENOMEM;
     }
     const iovec peek{bounce.get(), std::min(count, kBounceBytes)};
-    const ssize_t n =
-        stream_receive(shim.process, socket, {&peek, 1}, MSG_PEEK | (dont_wait ? MSG_DONTWAIT : 0));
+    // SPLICE_F_NONBLOCK is for the pipe; whether the socket waits is its own matter.
+    ssize_t n = stream_receive(shim.process, socket, {&peek, 1}, MSG_PEEK | MSG_DONTWAIT);
+    if (n == -EAGAIN) {
+        n = stream_receive(shim.process, socket, {&peek, 1}, MSG_PEEK);
+    }
     if (n <= 0) {
         return n;
     }
@@ -106,9 +109,13 @@ ssize_t
 splice_from_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t count, unsigned flags) {
     const bool dont_wait = (flags & SPLICE_F_NONBLOCK) != 0;
     std::size_t room = std::min(count, kBounceBytes);
+    // What cannot be sent stays in the pipe.
+    if (const ssize_t able = send(shim, socket, {}, 0); able != 0) {
+        return able;
+    }
     if (socket.accelerated()) {
         const std::size_t space = TxPath(socket.channel).space();
-        if (space == 0 && (dont_wait || socket.non_blocking.load())) {
+        if (space == 0 && socket.is_non_blocking()) {
             socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
             return -EAGAIN;
         }
@@ -142,6 +149,9 @@ ssize_t splice(Shim& shim,
     }
     if (raw::fcntl(source != nullptr ? out_fd : in_fd, F_GETPIPE_SZ) < 0) {
         return -EINVAL; // one end must be a pipe
+    }
+    if (count == 0) {
+        return 0;
     }
     const ssize_t n = source != nullptr ? splice_to_pipe(shim, *source, out_fd, count, flags)
                                         : splice_from_pipe(shim, *target, in_fd, count, flags);

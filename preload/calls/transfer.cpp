@@ -11,6 +11,7 @@
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
 #include "preload/quirks.hpp"
+#include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/stream.hpp"
@@ -71,11 +72,11 @@ ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int 
     if (const int error = check_buffers(buffers); error != 0 && (flags & MSG_TRUNC) == 0) {
         return -error;
     }
-    if ((flags & MSG_OOB) != 0) {
-        return -EINVAL;
-    }
     if ((flags & MSG_ERRQUEUE) != 0) {
         return -EAGAIN;
+    }
+    if ((flags & MSG_OOB) != 0) {
+        return -EINVAL;
     }
     const ssize_t n = stream_receive(shim.process, socket, buffers, flags);
     if (round_trip_floor_ns != 0 && n > 0) [[unlikely]] {
@@ -110,9 +111,37 @@ ssize_t receive_message(Shim& shim, Socket& socket, int fd, msghdr* message, int
     if (n >= 0) {
         message->msg_namelen = 0;
         message->msg_controllen = 0;
-        message->msg_flags = 0;
+        message->msg_flags = flags & MSG_CMSG_CLOEXEC;  // the kernel gives it back
     }
     return n;
+}
+
+ssize_t receive_messages(
+    Shim& shim, Socket& socket, int fd, std::span<mmsghdr> messages, int flags, const timespec* timeout) {
+    const std::uint64_t limit_ns = timeout == nullptr ? 0
+                                                      : static_cast<std::uint64_t>(timeout->tv_sec) * kNsPerSecond +
+                                                            static_cast<std::uint64_t>(timeout->tv_nsec);
+    const std::uint64_t end_ns = timeout == nullptr ? 0 : monotonic_ns() + limit_ns;
+    ssize_t done = 0;
+    int pending = 0;
+    if ((flags & MSG_ERRQUEUE) == 0 && socket.accelerated() && stream_take_error(socket, pending) && pending != 0) {
+        return -pending;  // as the kernel, before it looks at the data
+    }
+    for (mmsghdr& message : messages) {
+        const ssize_t n = receive_message(shim, socket, fd, &message.msg_hdr, flags & ~MSG_WAITFORONE);
+        if (n < 0) {
+            return done > 0 ? done : n;
+        }
+        message.msg_len = static_cast<unsigned>(n);
+        ++done;
+        if ((flags & MSG_WAITFORONE) != 0) {
+            flags |= MSG_DONTWAIT;
+        }
+        if (timeout != nullptr && monotonic_ns() >= end_ns) {
+            break;  // looked at behind each message only, as the kernel does
+        }
+    }
+    return done;
 }
 
 ssize_t send_message(Shim& shim, Socket& socket, int fd, const msghdr* message, int flags) {

@@ -30,6 +30,9 @@ public:
     /// Unread bytes, the peer's newest publication included. A protocol violation counts as a reset.
     [[nodiscard]] std::uint32_t readable() noexcept;
 
+    /// What a receive says where nothing is unread: would_block, end_of_stream or error (a pending error is fetched).
+    IoResult nothing_there() noexcept;
+
     /// Whether the peer has ended its direction (done writing, closed, abort, or vanished).
     [[nodiscard]] bool ended() noexcept;
 
@@ -51,7 +54,6 @@ private:
     std::uint32_t refresh() noexcept;
     void publish_consumer(Cursor consumer) noexcept;
     void release(Cursor consumer, std::uint32_t n) noexcept;
-    IoResult nothing_there() noexcept;
 
     Channel& channel_;
 };

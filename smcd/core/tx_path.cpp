@@ -106,6 +106,32 @@ bool TxPath::publish(std::uint64_t began, std::uint32_t n) noexcept {
     } while (tx.producer.load(std::memory_order_relaxed) != newest);
     tx.bytes.store(tx.bytes.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     notify_data(channel_);
+    // sync: goodbye. We publish, fence (in notify_data), and look for the peer's end; it says its end, fences, and looks
+    // for bytes. So one of both sees that these bytes came too late, and resets the connection.
+    if (refresh_peer_flags() != 0) [[unlikely]] {
+        static_cast<void>(sends_into_void());
+    }
+    return true;
+}
+
+/// What of kPeerGone the peer has said by now.
+std::uint32_t TxPath::refresh_peer_flags() noexcept {
+    const CdcWord word = unpack(channel_.own.cdc->consumer.load(std::memory_order_acquire));
+    const std::uint32_t flags = word.state_flags & kPeerGone;
+    if (flags != 0) [[unlikely]] {
+        channel_.block->rx.peer_flags.fetch_or(flags, std::memory_order_release);  // sync: peer-flags
+    }
+    return flags;
+}
+
+bool TxPath::sends_into_void() noexcept {
+    ConnBlock& block = *channel_.block;
+    const std::uint32_t peer = refresh_peer_flags() | block.rx.peer_flags.load(std::memory_order_relaxed);
+    if ((peer & kPeerGone) == 0 && (block.flags.load(std::memory_order_relaxed) & kFlagTcpHangup) == 0) {
+        return false;
+    }
+    mark_reset(block, (peer & kPeerConnAbort) != 0 ? reset_error(block) : EPIPE);
+    send_state(kPeerConnAbort);  // the peer may only have shut both directions down
     return true;
 }
 
@@ -113,17 +139,15 @@ int TxPath::failure() noexcept {
     ConnBlock& block = *channel_.block;
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer_flags = block.rx.peer_flags.load(std::memory_order_relaxed);
-    if ((flags & kFlagShutWrite) != 0) {
-        return EPIPE;
-    }
     if ((peer_flags & kPeerConnAbort) != 0) {
         mark_reset(block, reset_error(block));
     }
+    // A pending error comes before the broken pipe, as in the kernel's sk_stream_error().
     if ((block.flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
         const int error = take_so_error(block);
         return error != 0 ? error : EPIPE;
     }
-    return 0;
+    return (flags & kFlagShutWrite) != 0 ? EPIPE : 0;
 }
 
 IoResult TxPath::send(std::span<const iovec> buffers, std::size_t skip) noexcept {
@@ -135,6 +159,7 @@ IoResult TxPath::send(std::span<const iovec> buffers, std::size_t skip) noexcept
     if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
         return {0, IoStatus::moved, 0};
     }
+    static_cast<void>(refresh_peer_flags());
     if (const int error = failure(); error != 0) {
         return {0, IoStatus::error, error};
     }
@@ -156,7 +181,7 @@ IoResult TxPath::send(std::span<const iovec> buffers, std::size_t skip) noexcept
             (channel_.block->flags.load(std::memory_order_relaxed) & kFlagTcpHangup) != 0) {
             // As on TCP: what is sent to a closed peer vanishes and draws a reset.
             const std::size_t lost = gather.rest();
-            mark_reset(*channel_.block, EPIPE);
+            static_cast<void>(sends_into_void());
             return {sent + lost, IoStatus::ok, 0};
         }
         if (n == 0) {

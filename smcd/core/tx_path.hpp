@@ -44,9 +44,12 @@ public:
     void send_state(std::uint8_t flags) noexcept;
     /// 0, or the errno that a send would give now.
     [[nodiscard]] int failure() noexcept;
+    /// Whether what is sent now vanishes, because the peer has closed or died; then the connection is reset, as on TCP.
+    [[nodiscard]] bool sends_into_void() noexcept;
 
 private:
     std::uint32_t refresh_space(Cursor producer) noexcept;
+    std::uint32_t refresh_peer_flags() noexcept;
     bool publish(std::uint64_t began, std::uint32_t n) noexcept;
 
     Channel& channel_;

@@ -80,7 +80,7 @@ struct smcd_sock {
     [[nodiscard]] smcd::Process& process() const noexcept { return ctx->process; }
 
     [[nodiscard]] bool non_blocking(int flags) const noexcept {
-        return (flags & MSG_DONTWAIT) != 0 || socket->non_blocking.load(std::memory_order_relaxed);
+        return (flags & MSG_DONTWAIT) != 0 || socket->is_non_blocking();
     }
 };
 

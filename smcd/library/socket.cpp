@@ -43,7 +43,7 @@ int set_flag(smcd_sock& sock, bool on, std::string_view name) noexcept {
         if (flags < 0 || raw::fcntl(sock.fd, F_SETFL, wanted) != 0) {
             return -1;
         }
-        sock.socket->non_blocking.store(on, std::memory_order_relaxed);
+        sock.socket->set_non_blocking(on);
         return 0;
     }
     const int value = on ? 1 : 0;

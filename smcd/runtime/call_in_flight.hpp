@@ -22,8 +22,7 @@ class CallInFlight {
 public:
     /// option: SO_RCVTIMEO or SO_SNDTIMEO. flags: of the call.
     CallInFlight(Socket& socket, int option, int flags) noexcept
-        : non_blocking_((flags & MSG_DONTWAIT) != 0 ||
-                        socket.non_blocking.load(std::memory_order_relaxed)),
+        : non_blocking_((flags & MSG_DONTWAIT) != 0 || socket.is_non_blocking()),
           socket_(socket),
           option_(option) {}
 

@@ -47,6 +47,11 @@ void take_inbound(int fd, std::size_t n) noexcept {
     }
 }
 
+bool is_broken(int fd) noexcept {
+    pollfd state{fd, 0, 0};
+    return raw::poll(&state, 1, 0) > 0 && (state.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 bool write_outbound(int fd, std::span<const std::byte> message) noexcept {
     pollfd state{fd, POLLOUT, 0};
     if (raw::poll(&state, 1, 0) <= 0 || (state.revents & (POLLERR | POLLHUP)) != 0) {

@@ -21,6 +21,9 @@ struct InboundView {
 void peek_inbound(int fd, InboundView& view) noexcept;
 /// Takes exactly n bytes that peek_inbound() has shown.
 void take_inbound(int fd, std::size_t n) noexcept;
+/// Whether the connection has ended by error: a send or receive of ours would take the pending error, which belongs to
+/// the application.
+[[nodiscard]] bool is_broken(int fd) noexcept;
 /// Writes one CLC message. false: it did not fit at once or the connection is broken; nothing was written then.
 [[nodiscard]] bool write_outbound(int fd, std::span<const std::byte> message) noexcept;
 

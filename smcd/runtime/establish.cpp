@@ -11,6 +11,7 @@
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/stream.hpp"
 #include "smcd/runtime/settle.hpp"
 
 namespace smcd {
@@ -122,7 +123,7 @@ void establish(Process& process,
         block.phase.store(Phase::smc, std::memory_order_release);  // sync: phase
         if (wants_shutdown != 0) {
             block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
-            TxPath(socket.channel).send_state(kPeerDoneWriting);
+            stream_tell_ends(socket);
         }
     }
     process.set_phase(socket, Phase::smc, Reason::none);

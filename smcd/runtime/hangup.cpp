@@ -28,6 +28,11 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
         handshake_drive(process, socket);
         return;
     }
+    constexpr std::uint32_t kBoth = kFlagShutRead | kFlagShutWrite;
+    const bool shut = (socket.block->flags.load(std::memory_order_acquire) & kBoth) == kBoth;
+    if (shut && news.state != TcpState::broken && (events & EPOLLERR) == 0) {
+        return;  // it tells of our own shutdown(), and there is nothing to be told of the peer
+    }
     if (news.state != TcpState::nothing || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
         ConnBlock& block = *socket.block;
         RxPath rx(socket.channel);
@@ -38,6 +43,8 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
                 // A machine that does not answer any more is no reset: TCP's own word for it goes on.
                 const bool reset = news.error == 0 || news.error == ECONNRESET;
                 mark_reset(block, reset ? reset_error(block) : news.error);
+            } else {
+                block.rx.peer_flags.fetch_or(kPeerDoneWriting, std::memory_order_release);  // as TCP's FIN
             }
             block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
         }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/process.hpp"
 
 namespace smcd {
@@ -27,6 +28,20 @@ int int_of(const void* value, socklen_t length) noexcept {
         std::memcpy(&number, value, sizeof(number));
     }
     return number;
+}
+
+/// The mark is ours alone while the connection is: TCP carries single doorbell bytes and short
+/// frames then.
+void note_low_water(Socket& socket) noexcept {
+    int mark = 1;
+    socklen_t length = sizeof(mark);
+    raw::getsockopt(socket.fd, SOL_SOCKET, SO_RCVLOWAT, &mark, &length); // as TCP has bounded it
+    socket.low_water = static_cast<std::uint32_t>(std::max(mark, 1));
+    if (socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
+        Socket::is_ours(socket.phase())) {
+        const int none = 1;
+        raw::setsockopt(socket.fd, SOL_SOCKET, SO_RCVLOWAT, &none, sizeof(none));
+    }
 }
 
 } // namespace
@@ -99,7 +114,7 @@ void note_socket_option(Socket& socket, int name, const void* value, socklen_t l
         socket.receive_buffer_wish = static_cast<std::uint32_t>(std::max(int_of(value, length), 0));
         break;
     case SO_RCVLOWAT:
-        socket.low_water = static_cast<std::uint32_t>(std::max(int_of(value, length), 1));
+        note_low_water(socket);
         break;
     case SO_LINGER:
         if (value != nullptr && length >= sizeof(linger)) {

@@ -44,6 +44,11 @@ PollMask pending_poll(Socket& socket) noexcept {
     if (phase == Phase::connecting) {
         return 0;
     }
+    if (phase == Phase::tcp) {  // through a relative, a moment ago
+        pollfd tcp{socket.fd, POLLIN | POLLPRI | POLLOUT | POLLRDHUP, 0};
+        raw::poll(&tcp, 1, 0);
+        return static_cast<PollMask>(tcp.revents);
+    }
     const bool sends = may_send_to_tcp(socket);
     const bool receives = may_receive_from_tcp(socket);
     if (sends || receives) {

@@ -7,6 +7,7 @@
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
+#include "smcd/runtime/clc_inbound.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
@@ -90,6 +91,10 @@ FlushStatus flush_to_tcp(Process& process, Socket& socket) {
     const std::uint32_t end = block.pre_end.load(std::memory_order_relaxed);
     if (begin == end) {
         return FlushStatus::done;
+    }
+    if (is_broken(socket.fd)) {
+        begin = end;  // the bytes go where TCP's own would have gone
+        block.pre_begin.store(end, std::memory_order_release);
     }
     std::byte* memory = process.arena().pre_buffer(block);
     while (begin < end) {

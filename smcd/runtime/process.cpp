@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 
 #include "smcd/base/clock.hpp"
@@ -15,6 +14,7 @@
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/devices.hpp"
 #include "smcd/runtime/fabric_discovery.hpp"
+#include "smcd/runtime/goodbye.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/inheritance.hpp"
@@ -52,14 +52,12 @@ void ring_over_tcp(const dev::RemoteDmb& dmb) noexcept {
     }
 }
 
-/// Tells the peer what close() means to it: the end, or a reset where TCP would send one.
-void say_goodbye(Socket& socket) {
-    RxPath rx(socket.channel);
-    const bool abort = socket.linger_reset || rx.readable() > 0;
-    TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
-    // Doorbell bytes that nobody took would make the kernel say reset instead of end.
-    std::array<std::byte, 64> rest;
-    raw::recvfrom(socket.fd, rest.data(), rest.size(), MSG_DONTWAIT, nullptr, nullptr);
+/// The application's mark is TCP's only while TCP carries its bytes: ours are shorter.
+void set_low_water(const Socket& socket, std::uint32_t bytes) noexcept {
+    if (socket.low_water > 1) {
+        const int mark = static_cast<int>(bytes);
+        raw::setsockopt(socket.fd, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark));
+    }
 }
 
 }  // namespace
@@ -191,7 +189,11 @@ bool Process::make_connection(Socket& socket, Role role, Phase phase) {
     (*block)->phase.store(phase, std::memory_order_release);
     socket.inode = (*block)->inode;
     socket.block = *block;
+    socket.set_non_blocking(socket.non_blocking.load(std::memory_order_relaxed));
     socket.kind.store(SocketKind::connection, std::memory_order_release);
+    if (phase != Phase::tcp) {
+        set_low_water(socket, 1);
+    }
     statistics_.page().connections_live.fetch_add(1, std::memory_order_relaxed);
     return true;
 }
@@ -238,6 +240,7 @@ void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
     }
     if (phase == Phase::tcp) {
         progress_->unwatch(socket);
+        set_low_water(socket, socket.low_water);
     }
     if (phase == Phase::tcp || phase == Phase::smc) {
         arena_.free_pre_buffer(block);

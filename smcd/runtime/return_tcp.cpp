@@ -65,8 +65,9 @@ bool begin(Process& process, Socket& socket, Reason reason) {
     ConnBlock& block = *socket.block;
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
+    const std::uint32_t own = block.tx.state_flags.load(std::memory_order_relaxed);
     if ((flags & (kFlagReset | kFlagTcpHangup)) != 0 ||
-        (peer & (kPeerConnClosed | kPeerConnAbort)) != 0 || !freeze(socket)) {
+        ((peer | own) & (kPeerConnClosed | kPeerConnAbort)) != 0 || !freeze(socket)) {
         return false;
     }
     process.set_phase(socket, Phase::returning, reason);
@@ -144,6 +145,9 @@ TcpNews look(Process& process, Socket& socket) {
 /// Sends what the peer had not read. true: all of it is in TCP.
 bool replay(Socket& socket) {
     ConnBlock& block = *socket.block;
+    if (is_broken(socket.fd)) {
+        return true;  // the bytes go where TCP's own would have gone
+    }
     const DmbView& ring = socket.channel.peer;
     const Cursor end = cursor_of(block.ret.replay_end);
     for (Cursor at = cursor_of(block.ret.replay_at); !(at == end);) {

@@ -25,6 +25,10 @@ ssize_t fill_ring(Socket& socket, int file_fd, off64_t offset, std::size_t count
         if (const int error = tx.failure(); error != 0) {
             return -static_cast<ssize_t>(error);
         }
+        if (tx.sends_into_void()) {
+            std::array<char, 4096> lost;
+            return raw::pread(file_fd, lost.data(), std::min(count, lost.size()), offset);
+        }
         if (wanted == 0) {
             return -EAGAIN;
         }
@@ -60,7 +64,7 @@ ssize_t stream_sendfile(
     if (position < 0) {
         return -static_cast<ssize_t>(offset != nullptr ? EINVAL : errno);
     }
-    const bool blocking = !socket.non_blocking.load(std::memory_order_relaxed);
+    const bool blocking = !socket.is_non_blocking();
     std::size_t done = 0;
     ssize_t step = 0;
     SleepGuard guard;

@@ -49,7 +49,7 @@ public:
     std::atomic<std::uint32_t> references{0}; ///< descriptors of this process (dup) that name it
     int fd = -1;                              ///< one of them
     std::uint64_t inode = 0;
-    std::atomic<bool> non_blocking{false};    ///< O_NONBLOCK as far as the calls that we saw tell
+    std::atomic<bool> non_blocking{false};    ///< until there is a block; see is_non_blocking()
     std::atomic<bool> receive_timeout_known{false};
     std::atomic<bool> send_timeout_known{false};
     std::atomic<bool> inherited{false};       ///< over a fork(), untouched or a relative's (inheritance.hpp)
@@ -81,6 +81,19 @@ public:
 
     [[nodiscard]] Phase phase() const noexcept {
         return block == nullptr ? Phase::tcp : block->phase.load(std::memory_order_acquire);
+    }
+    /// O_NONBLOCK belongs to the open file description: parent and child share it, as they share the block.
+    [[nodiscard]] bool is_non_blocking() const noexcept {
+        return block == nullptr ? non_blocking.load(std::memory_order_relaxed)
+                                : (block->flags.load(std::memory_order_relaxed) & kFlagNonBlocking) != 0;
+    }
+    void set_non_blocking(bool on) noexcept {
+        non_blocking.store(on, std::memory_order_relaxed);
+        if (block != nullptr && on) {
+            block->flags.fetch_or(kFlagNonBlocking, std::memory_order_relaxed);
+        } else if (block != nullptr) {
+            block->flags.fetch_and(~kFlagNonBlocking, std::memory_order_relaxed);
+        }
     }
     [[nodiscard]] bool accelerated() const noexcept { return phase() == Phase::smc; }
 

@@ -61,8 +61,14 @@ std::uint64_t deadline_of(CallInFlight& call, bool has_progress) noexcept {
 ssize_t receive_nothing(Process& process, Socket& socket, CallInFlight& call) {
     RxPath rx(socket.channel);
     for (;;) {
-        if (rx.readable() > 0 || rx.ended()) {
+        if ((socket.block->flags.load(std::memory_order_acquire) & kFlagFrozen) != 0) {
+            return kMoved;
+        }
+        if (rx.readable() > 0) {
             return 0;
+        }
+        if (const IoResult nothing = rx.nothing_there(); nothing.status != IoStatus::would_block) {
+            return -nothing.error;
         }
         if (call.non_blocking()) {
             return fail(EAGAIN);
@@ -72,17 +78,26 @@ ssize_t receive_nothing(Process& process, Socket& socket, CallInFlight& call) {
         }
         process.progress().ensure_watched(socket);
         const WaitStatus status =
-            wait_for_data(socket.channel, socket.spin_data, 1, call.deadline_ns());
+            wait_for_data(socket.channel, socket.spin_data, socket.low_water, call.deadline_ns());
         if (status != WaitStatus::ready) {
             return wait_error(status);
         }
     }
 }
 
+/// A call that has moved bytes reports them; the error is the next one's.
+ssize_t keep_error(Socket& socket, int error, std::size_t done) noexcept {
+    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
+        socket.block->so_error.store(static_cast<std::uint32_t>(error), std::memory_order_relaxed);
+    }
+    return static_cast<ssize_t>(done);
+}
+
 ssize_t receive_smc(Process& process,
                     Socket& socket,
                     std::span<const iovec> buffers,
                     int flags,
+                    std::size_t& done,
                     CallInFlight& call) {
     RxPath rx(socket.channel);
     const std::size_t wanted = total_bytes(buffers);
@@ -90,7 +105,6 @@ ssize_t receive_smc(Process& process,
     const std::size_t target = (flags & MSG_WAITALL) != 0
                                    ? wanted
                                    : std::min<std::size_t>(wanted, socket.low_water);
-    std::size_t done = 0;
     if (wanted == 0) {
         return receive_nothing(process, socket, call);
     }
@@ -99,10 +113,11 @@ ssize_t receive_smc(Process& process,
         const IoResult step =
             rx.receive(from_start ? buffers : RestOf(buffers, done).span(), mode);
         if (step.status == IoStatus::error) {
-            return done > 0 ? static_cast<ssize_t>(done) : fail(step.error);
+            return done > 0 ? keep_error(socket, step.error, done) : fail(step.error);
         }
         if (step.status == IoStatus::moved) {
-            return done > 0 && !mode.peek ? static_cast<ssize_t>(done) : kMoved;
+            done = mode.peek ? 0 : done;
+            return kMoved;
         }
         done = mode.peek ? step.bytes : done + step.bytes;
         if (done >= target || step.status == IoStatus::end_of_stream ||
@@ -116,7 +131,8 @@ ssize_t receive_smc(Process& process,
             return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
         }
         process.progress().ensure_watched(socket);
-        const std::size_t more = mode.peek ? target : target - done;
+        // Whoever sleeps is woken at the low-water mark, even if it wants less, as on TCP.
+        const std::size_t more = std::max<std::size_t>(mode.peek ? target : target - done, socket.low_water);
         const auto at_least = static_cast<std::uint32_t>(
             std::clamp<std::size_t>(more, 1, socket.channel.own.ring_bytes / 2));
         const std::uint64_t deadline = deadline_of(call, done > 0 || rx.readable() > 0);
@@ -135,6 +151,13 @@ ssize_t receive_smc(Process& process,
     }
 }
 
+/// After a reset TCP's state is CLOSE, as getpeername() and TCP_INFO tell: the idle connection follows.
+void drop_if_reset(const Socket& socket) noexcept {
+    if ((socket.block->flags.load(std::memory_order_relaxed) & kFlagReset) != 0) [[unlikely]] {
+        raw::shutdown(socket.fd, SHUT_RDWR);
+    }
+}
+
 ssize_t send_smc(Process& process,
                  Socket& socket,
                  std::span<const iovec> buffers,
@@ -148,10 +171,11 @@ ssize_t send_smc(Process& process,
             return kMoved;
         }
         if (step.status == IoStatus::error) {
-            return done > 0 ? static_cast<ssize_t>(done) : fail(step.error);
+            return done > 0 ? keep_error(socket, step.error, done) : fail(step.error);
         }
         done += step.bytes;
         if (done >= wanted) {
+            drop_if_reset(socket);
             return static_cast<ssize_t>(done);
         }
         socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
@@ -195,42 +219,54 @@ ssize_t send_rest_tcp(const Socket& socket,
     return static_cast<ssize_t>(done);
 }
 
+/// The rest of a receive whose beginning came out of the ring, once the connection is TCP's.
+ssize_t receive_rest_tcp(const Socket& socket, std::span<const iovec> buffers, std::size_t done, int flags) {
+    const RestOf rest(buffers, done);
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(rest.span().data());
+    message.msg_iovlen = rest.span().size();
+    const ssize_t n = raw::recvmsg(socket.fd, &message, flags);
+    return static_cast<ssize_t>(done) + std::max<ssize_t>(n, 0);  // the next call meets the error
+}
+
 ssize_t receive_by_phase(Process& process,
                          Socket& socket,
                          std::span<const iovec> buffers,
                          int flags,
                          CallInFlight& call) {
+    std::size_t done = 0;
+    process.progress().ensure_watched(socket);  // inherited, and nobody else may watch it any more
     for (;;) {
         const Phase phase = socket.phase();
         if (phase == Phase::smc) {
-            const ssize_t n = receive_smc(process, socket, buffers, flags, call);
+            const ssize_t n = receive_smc(process, socket, buffers, flags, done, call);
             if (n != kMoved) {
                 return n;
             }
             continue;
         }
         if (!Socket::is_ours(phase)) {
-            return kUseTcp;
+            return done > 0 ? receive_rest_tcp(socket, buffers, done, flags) : kUseTcp;
         }
         handshake_drive(process, socket);
         if (socket.phase() != phase) {
             continue;
         }
         if (may_receive_from_tcp(socket)) {
-            return kUseTcp;
-        }
-        if (call.non_blocking()) {
-            return fail(EAGAIN);
+            return done > 0 ? receive_rest_tcp(socket, buffers, done, flags) : kUseTcp;
         }
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
-            return 0;
+            return static_cast<ssize_t>(done);
+        }
+        if (call.non_blocking()) {
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
         }
         if (!call.hold(process)) {
-            return fail(EBADF);
+            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
         }
         const WaitStatus status = wait_for_phase(process, socket, phase, Direction::receive, call.deadline_ns());
         if (status != WaitStatus::ready) {
-            return wait_error(status);
+            return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
         }
     }
 }
@@ -242,6 +278,7 @@ ssize_t send_by_phase(Process& process,
                       CallInFlight& call) {
     const std::size_t wanted = total_bytes(buffers);
     std::size_t done = 0;
+    process.progress().ensure_watched(socket);
     for (;;) {
         const Phase phase = socket.phase();
         if (phase == Phase::smc) {
@@ -304,67 +341,6 @@ ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buf
     }
     call.end(process);
     return n;
-}
-int stream_shutdown(Process& process, Socket& socket, int how) {
-    ConnBlock& block = *socket.block;
-    const bool write = how == SHUT_WR || how == SHUT_RDWR;
-    const bool read = how == SHUT_RD || how == SHUT_RDWR;
-    if (read) {
-        block.flags.fetch_or(kFlagShutRead, std::memory_order_acq_rel);
-    }
-    if (write) {
-        block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
-        if (socket.phase() == Phase::smc) {
-            TxPath(socket.channel).send_state(kPeerDoneWriting);
-        } else {
-            // The pre-buffer must leave before the FIN; the handshake's end shuts down whichever path was chosen.
-            handshake_drive(process, socket);
-        }
-    }
-    process.wake_local(socket);
-    const bool nothing_left = (block.flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0 &&
-                              (block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnClosed) != 0;
-    if (nothing_left && socket.phase() == Phase::smc) {
-        raw::shutdown(socket.fd, SHUT_RDWR);  // as it looks to getpeername() and TCP_INFO
-    }
-    if (!Socket::is_ours(socket.phase())) {
-        raw::shutdown(socket.fd, how);  // it became plain TCP meanwhile, perhaps before it could see our flag
-    }
-    return 0;
-}
-
-PollMask stream_poll(Socket& socket) noexcept {
-    if (socket.phase() != Phase::smc) {
-        return pending_poll(socket);
-    }
-    const ConnBlock& block = *socket.block;
-    RxPath rx(socket.channel);
-    TxPath tx(socket.channel);
-    PollMask mask = 0;
-    const std::uint32_t unread = rx.readable();
-    const bool writable = tx.writable();
-    const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
-    const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
-    const bool dead = (flags & kFlagReset) != 0 || (peer & kPeerConnAbort) != 0;
-    const bool read_ended = rx.ended() || dead;
-    const bool write_ended = (flags & kFlagShutWrite) != 0 || dead;
-    if (unread >= socket.low_water || read_ended) {
-        mask |= POLLIN | POLLRDNORM;
-    }
-    if (read_ended) {
-        mask |= POLLRDHUP;
-    }
-    if (read_ended && write_ended) {
-        mask |= POLLHUP;
-    }
-    if (writable || write_ended) {
-        mask |= POLLOUT | POLLWRNORM;
-    }
-    if (dead && (block.so_error.load(std::memory_order_relaxed) != 0 ||
-                 ((peer & kPeerConnAbort) != 0 && (flags & kFlagReset) == 0))) {
-        mask |= POLLERR;
-    }
-    return mask;
 }
 
 }  // namespace smcd

@@ -33,8 +33,15 @@ ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> 
 /// the caller's business (-EPIPE).
 ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buffers, int flags);
 
-/// shutdown(how).
+/// shutdown(how). 0 or -ENOTCONN (the directions are shut down all the same).
 int stream_shutdown(Process& process, Socket& socket, int how);
+/// Phase::smc: whether TCP's state would be any but CLOSE: no reset, and not both ends have been said.
+[[nodiscard]] bool stream_connected(Socket& socket) noexcept;
+/// Phase::smc: tells the peer which directions were shut down. Both: what it still sends draws a reset, as on TCP.
+void stream_tell_ends(Socket& socket) noexcept;
+
+/// Fetches and clears the pending error, as SO_ERROR does; false: the connection has none of its own, TCP's counts.
+bool stream_take_error(Socket& socket, int& error) noexcept;
 
 /// poll() mask of a connection in a phase of ours. Takes no step of a handshake; call handshake_drive() for that first.
 PollMask stream_poll(Socket& socket) noexcept;

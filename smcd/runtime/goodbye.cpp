@@ -1,0 +1,42 @@
+#include "smcd/runtime/goodbye.hpp"
+
+#include <sys/socket.h>
+
+#include <array>
+
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/stream.hpp"
+
+namespace smcd {
+namespace {
+
+/// SO_LINGER of zero seconds, whichever process has set it.
+bool lingers_zero(const Socket& socket) noexcept {
+    linger setting{};
+    socklen_t length = sizeof(setting);
+    return raw::getsockopt(socket.fd, SOL_SOCKET, SO_LINGER, &setting, &length) == 0 && setting.l_onoff != 0 &&
+           setting.l_linger == 0;
+}
+
+}  // namespace
+
+void say_goodbye(Socket& socket) {
+    RxPath rx(socket.channel);
+    // When both ends have been said TCP's connection is over, and nothing is left to be reset.
+    const bool unread = rx.readable() > 0;
+    const bool was_reset = (socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0;
+    const bool abort = was_reset || ((lingers_zero(socket) || unread) && stream_connected(socket));
+    TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
+    if (!abort && !unread && rx.readable() > 0) {
+        TxPath(socket.channel).send_state(kPeerConnAbort);  // sync: goodbye. They came while we said it
+    }
+    // Doorbell bytes that nobody took would make the kernel say reset instead of end.
+    std::array<std::byte, 64> rest;
+    raw::recvfrom(socket.fd, rest.data(), rest.size(), MSG_DONTWAIT, nullptr, nullptr);
+    if ((socket.block->tx.state_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
+        const linger reset{1, 0};
+        raw::setsockopt(socket.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));  // TCP's end is the same
+    }
+}
+
+}  // namespace smcd

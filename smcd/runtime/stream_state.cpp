@@ -1,0 +1,147 @@
+// What an application sees of a connection's state, and how it ends its directions. Floor 3.
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/pending.hpp"
+#include "smcd/runtime/process.hpp"
+#include "smcd/runtime/stream.hpp"
+
+namespace smcd {
+
+bool stream_connected(Socket& socket) noexcept {
+    static_cast<void>(RxPath(socket.channel).readable());  // takes in the peer's flags
+    const ConnBlock& block = *socket.block;
+    const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
+    const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
+    const bool both_ended =
+        (flags & kFlagShutWrite) != 0 && (peer & (kPeerDoneWriting | kPeerConnClosed)) != 0;
+    return (flags & kFlagReset) == 0 && (peer & kPeerConnAbort) == 0 && !both_ended;
+}
+
+void stream_tell_ends(Socket& socket) noexcept {
+    constexpr std::uint32_t kBoth = kFlagShutWrite | kFlagShutRead;
+    const std::uint32_t flags = socket.block->flags.load(std::memory_order_acquire);
+    if ((flags & kFlagShutWrite) != 0) {
+        const bool both = (flags & kBoth) == kBoth;
+        const std::uint32_t unread = RxPath(socket.channel).readable();
+        TxPath(socket.channel).send_state(both ? kPeerDoneWriting | kPeerConnClosed : kPeerDoneWriting);
+        if (both && RxPath(socket.channel).readable() != unread) {
+            mark_reset(*socket.block, ECONNRESET);  // sync: goodbye. They came while we said it
+            TxPath(socket.channel).send_state(kPeerConnAbort);
+        }
+    }
+}
+
+int stream_shutdown(Process& process, Socket& socket, int how) {
+    ConnBlock& block = *socket.block;
+    const bool connected = socket.phase() != Phase::smc || stream_connected(socket);
+    const bool write = how == SHUT_WR || how == SHUT_RDWR;
+    const bool read = how == SHUT_RD || how == SHUT_RDWR;
+    if (read) {
+        block.flags.fetch_or(kFlagShutRead, std::memory_order_acq_rel);
+    }
+    if (write) {
+        block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
+        if (socket.phase() != Phase::smc) {
+            // The pre-buffer must leave before the FIN; the handshake's end shuts down whichever path was chosen.
+            handshake_drive(process, socket);
+        }
+    }
+    const bool reset = (block.flags.load(std::memory_order_acquire) & kFlagReset) != 0 ||
+                       (block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0;
+    if (socket.phase() == Phase::smc && !reset) {
+        stream_tell_ends(socket);
+    }
+    socket.send_stalls.fetch_add(1, std::memory_order_relaxed);  // an edge, as on TCP, even if no bit changes
+    process.wake_local(socket);
+    const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
+    const bool nothing_left =
+        (flags & kFlagShutWrite) != 0 &&
+        ((flags & kFlagShutRead) != 0 ||
+         (block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnClosed) != 0);
+    if (nothing_left && socket.phase() == Phase::smc) {
+        raw::shutdown(socket.fd, SHUT_RDWR);  // as it looks to getpeername() and TCP_INFO
+    }
+    if (!Socket::is_ours(socket.phase())) {
+        raw::shutdown(socket.fd, how);  // it became plain TCP meanwhile, perhaps before it could see our flag
+    }
+    return connected ? 0 : -ENOTCONN;
+}
+
+bool stream_take_error(Socket& socket, int& error) noexcept {
+    static_cast<void>(RxPath(socket.channel).readable());  // takes in the peer's flags
+    ConnBlock& block = *socket.block;
+    if ((block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
+        mark_reset(block, reset_error(block));
+    }
+    // Once a reset is ours to report, what TCP itself remembers of it is old news.
+    if ((block.flags.load(std::memory_order_acquire) & kFlagReset) == 0) {
+        return false;
+    }
+    error = take_so_error(block);
+    return true;
+}
+
+PollMask stream_poll(Socket& socket) noexcept {
+    if (socket.phase() != Phase::smc) {
+        return pending_poll(socket);
+    }
+    const ConnBlock& block = *socket.block;
+    RxPath rx(socket.channel);
+    TxPath tx(socket.channel);
+    PollMask mask = 0;
+    const std::uint32_t unread = rx.readable();
+    const bool writable = tx.writable();
+    const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
+    const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
+    const bool dead = (flags & kFlagReset) != 0 || (peer & kPeerConnAbort) != 0;
+    const bool read_ended = rx.ended() || dead;
+    const bool write_ended = (flags & kFlagShutWrite) != 0 || dead;
+    if (unread >= socket.low_water || read_ended) {
+        mask |= POLLIN | POLLRDNORM;
+    }
+    if (read_ended) {
+        mask |= POLLRDHUP;
+    }
+    if (read_ended && write_ended) {
+        mask |= POLLHUP;
+    }
+    if (writable || write_ended) {
+        mask |= POLLOUT | POLLWRNORM;
+    }
+    if (dead && (block.so_error.load(std::memory_order_relaxed) != 0 ||
+                 ((peer & kPeerConnAbort) != 0 && (flags & kFlagReset) == 0))) {
+        mask |= POLLERR;
+    }
+    return mask;
+}
+
+std::uint32_t stream_unread(Process& process, Socket& socket) {
+    if (socket.phase() != Phase::smc) {
+        handshake_drive(process, socket);
+    }
+    if (socket.phase() == Phase::smc) {
+        return RxPath(socket.channel).readable();
+    }
+    int waiting = 0;
+    if (may_receive_from_tcp(socket)) {
+        raw::ioctl(socket.fd, FIONREAD, &waiting);
+    }
+    return static_cast<std::uint32_t>(waiting);
+}
+
+std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {
+    if (socket.phase() == Phase::smc) {
+        return 0;  // what was sent is in the peer's memory: acknowledged, in TCP's terms
+    }
+    const ConnBlock& block = *socket.block;
+    return block.pre_end.load(std::memory_order_relaxed) -
+           block.pre_begin.load(std::memory_order_relaxed);
+}
+
+}  // namespace smcd

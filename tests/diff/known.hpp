@@ -1,0 +1,23 @@
+// The differences that docs/known-differences.md names, as the tester meets them. Room tests/diff,
+// no protocol section.
+#pragma once
+
+#include <string>
+
+#include "tests/diff/wire.hpp"
+
+namespace smcd::diff {
+
+struct Known {
+    const char* name = nullptr; ///< nullptr: none, a bug
+    bool ends = false;          ///< what follows cannot be compared
+};
+
+/// Both worlds answered `op` otherwise. `left`: something before it has made a connection return to
+/// TCP.
+[[nodiscard]] Known
+known_outcome(const Op& op, const Outcome& plain, const Outcome& other, bool left);
+/// Whether a call makes a connection return to TCP.
+[[nodiscard]] bool leads_to_tcp(const Op& op);
+
+} // namespace smcd::diff
