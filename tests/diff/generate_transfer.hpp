@@ -26,7 +26,9 @@ protected:
         waiting_[1 - actor % 2] += n;
         std::int64_t flags = chance(70) ? MSG_NOSIGNAL : 0;
         flags |= chance(20) ? MSG_DONTWAIT : 0;
-        flags |= intact_ && chance(1) ? MSG_MORE : 0;
+        flags |= warm_ && intact_ && chance(1)
+                     ? MSG_MORE
+                     : 0; // cold, TCP holds it back longer than calm takes
         flags |= !forked_ && intact_ && chance(2) ? MSG_OOB : 0;
         flags |=
             chance(1) ? one_of<std::int64_t>({MSG_EOR, MSG_DONTROUTE, MSG_ERRQUEUE, 0x800}) : 0;

@@ -50,8 +50,38 @@ void Runner::post(std::size_t at_op, const Op& op) {
     Request request;
     request.op = op;
     request.look_too = !op.blind;
-    for (World* world : worlds_) {
-        world->post(op.actor, request);
+    worlds_[0]->post(op.actor, request);
+    if (!shuffle_) {
+        worlds_[1]->post(op.actor, request);
+        return;
+    }
+    held_.insert((*shuffle_)() % 2 == 0 ? held_.begin() : held_.end(), {op.actor, request});
+    if (!op.together) {
+        post_held();
+    }
+}
+
+void Runner::shuffle(unsigned seed) {
+    shuffle_.emplace(seed);
+    slowly_ = seed % 4 == 3;
+}
+
+/// Before the second world's next call. TCP's own timers: 40 ms for an acknowledgement, 200 ms for
+/// what MSG_MORE holds back.
+void Runner::pause() {
+    constexpr std::array<int, 4> kShort{0, 0, 1, 3};
+    constexpr std::array<int, 4> kLong{0, 10, 60, 250};
+    const auto dice = (*shuffle_)() % kShort.size();
+    const int milliseconds = slowly_ ? kLong[dice] : kShort[dice];
+    if (milliseconds > 0) {
+        ::poll(nullptr, 0, milliseconds);
+    }
+}
+
+void Runner::post_held() {
+    for (const auto& [actor, request] : std::exchange(held_, {})) {
+        pause();
+        worlds_[1]->post(actor, request);
     }
 }
 
@@ -94,6 +124,24 @@ std::optional<std::string> Runner::views_differ() const {
     return what.empty() ? std::nullopt : std::optional(what);
 }
 
+/// Whether a view differs by bytes for which a relative waits with MSG_WAITALL, and that TCP has
+/// given to it already.
+bool Runner::bytes_wait_for_relative() {
+    for (int actor = 0; actor < kActors; ++actor) {
+        const Actor& relative = at(actor ^ 2);
+        const bool waits = relative.alive && relative.blocked &&
+                           info(relative.op.verb).kinds[1] == Kind::message_flags &&
+                           (relative.op.args[1] & MSG_WAITALL) != 0;
+        const Actor& self = at(actor);
+        for (std::size_t slot = 0; slot < kSlots && waits && self.alive && !self.blocked; ++slot) {
+            if (self.views[0][slot].unread < self.views[1][slot].unread) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /// Waits until all descriptors look the same in both worlds.
 void Runner::settle(std::size_t at_op) {
     const auto end = Clock::now() + patience;
@@ -105,6 +153,11 @@ void Runner::settle(std::size_t at_op) {
         }
         const auto what = views_differ();
         if (!what) {
+            return;
+        }
+        if (bytes_wait_for_relative()) {
+            result_.known.emplace_back("wait_all");
+            cut_ = true;
             return;
         }
         if (Clock::now() > end) {
@@ -197,6 +250,7 @@ void Runner::begin() {
     actors_.fill({});
     at(0).alive = at(1).alive = true;
     together_.clear();
+    held_.clear();
     unsettled_ = cut_ = spoiled_ = timed_ = left_ = false;
     result_ = {};
 }
@@ -260,6 +314,7 @@ Result Runner::run(const Program& program) {
             step(i, program[i]);
         }
     }
+    post_held(); // the program may end with a call that another should go with
     if (!over()) {
         for (const int posted : std::exchange(together_, {})) {
             finish(posted);

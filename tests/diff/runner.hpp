@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <optional>
+#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/diff/worlds.hpp"
@@ -32,6 +34,9 @@ public:
     [[nodiscard]] std::uint64_t connection_ends() const { return ends_counted_; }
 
     Result run(const Program& program);
+    /// From now on the second world waits a random while before each call, and begins calls that
+    /// go together in either order. What TCP shows then depends on no moment, or differs.
+    void shuffle(unsigned seed);
     void stop();
 
 private:
@@ -56,9 +61,12 @@ private:
     void compare(int actor, const Outcome& plain, const Outcome& other);
     void ended(int actor);
     void look_again_at_blocked();
+    void pause();
+    void post_held();
     void settle(std::size_t at);
     bool look();
     std::optional<std::string> views_differ() const;
+    bool bytes_wait_for_relative();
     bool repeat_until_equal(int actor);
     void fail(std::size_t at, std::string what);
 
@@ -70,11 +78,14 @@ private:
     std::array<Actor, kActors> actors_;
     std::array<Reply, 2> replies_;
     std::vector<int> together_; ///< posted and not collected
-    bool timed_ = false;        ///< a call may end by its time limit
-    bool unsettled_ = false;    ///< behind a blind call
-    bool left_ = false;         ///< a call has made a connection return to TCP
-    bool cut_ = false;          ///< a known difference ended the comparison
-    bool spoiled_ = false;      ///< the processes cannot serve another program
+    std::optional<std::mt19937> shuffle_;
+    bool slowly_ = false;
+    std::vector<std::pair<int, Request>> held_; ///< for the second world, not posted yet
+    bool timed_ = false;                        ///< a call may end by its time limit
+    bool unsettled_ = false;                    ///< behind a blind call
+    bool left_ = false;                         ///< a call has made a connection return to TCP
+    bool cut_ = false;                          ///< a known difference ended the comparison
+    bool spoiled_ = false;                      ///< the processes cannot serve another program
     std::uint64_t ends_ = 0;
     std::uint64_t ends_counted_ = 0;
     Result result_;
