@@ -18,15 +18,16 @@ constexpr std::uint32_t kModes = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXC
 /// What the kernel says of a set with something to report.
 constexpr std::uint32_t kSetReady = EPOLLIN | EPOLLRDNORM;
 
-std::uint64_t arrival_of(Socket& socket) noexcept {
-    return socket.phase() == Phase::smc ? RxPath(socket.channel).arrival_mark()
-                                        : socket.tcp_events.load(std::memory_order_acquire);
-}
-
 /// Folds a number into a mark (FNV).
 std::uint64_t mix(std::uint64_t mark, std::uint64_t value) noexcept {
     constexpr std::uint64_t kPrime = 0x100'0000'01B3ULL;
     return (mark ^ value) * kPrime;
+}
+
+std::uint64_t arrival_of(Socket& socket) noexcept {
+    const std::uint32_t events = socket.tcp_events.load(std::memory_order_acquire);
+    return socket.phase() == Phase::smc ? mix(RxPath(socket.channel).arrival_mark(), events)
+                                        : events;
 }
 
 } // namespace

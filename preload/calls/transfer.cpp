@@ -129,6 +129,9 @@ ssize_t receive_messages(
     }
     for (mmsghdr& message : messages) {
         const ssize_t n = receive_message(shim, socket, fd, &message.msg_hdr, flags & ~MSG_WAITFORONE);
+        if (n < 0 && done > 0 && socket.accelerated()) {
+            stream_keep_error(socket, static_cast<int>(-n));
+        }
         if (n < 0) {
             return done > 0 ? done : n;
         }

@@ -87,9 +87,7 @@ ssize_t receive_nothing(Process& process, Socket& socket, CallInFlight& call) {
 
 /// A call that has moved bytes reports them; the error is the next one's.
 ssize_t keep_error(Socket& socket, int error, std::size_t done) noexcept {
-    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
-        socket.block->so_error.store(static_cast<std::uint32_t>(error), std::memory_order_relaxed);
-    }
+    stream_keep_error(socket, error);
     return static_cast<ssize_t>(done);
 }
 

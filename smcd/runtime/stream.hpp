@@ -42,6 +42,8 @@ void stream_tell_ends(Socket& socket) noexcept;
 
 /// Fetches and clears the pending error, as SO_ERROR does; false: the connection has none of its own, TCP's counts.
 bool stream_take_error(Socket& socket, int& error) noexcept;
+/// A call has told of an end by error, and reports the bytes before it: the error is the next call's again.
+void stream_keep_error(Socket& socket, int error) noexcept;
 
 /// poll() mask of a connection in a phase of ours. Takes no step of a handshake; call handshake_drive() for that first.
 PollMask stream_poll(Socket& socket) noexcept;

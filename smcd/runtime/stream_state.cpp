@@ -57,7 +57,8 @@ int stream_shutdown(Process& process, Socket& socket, int how) {
     if (socket.phase() == Phase::smc && !reset) {
         stream_tell_ends(socket);
     }
-    socket.send_stalls.fetch_add(1, std::memory_order_relaxed);  // an edge, as on TCP, even if no bit changes
+    socket.send_stalls.fetch_add(1, std::memory_order_relaxed);  // an edge, as on TCP, even if no bit changes ...
+    socket.tcp_events.fetch_add(1, std::memory_order_release);   // ... for whoever waits for data, too
     process.wake_local(socket);
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const bool nothing_left =
@@ -85,6 +86,12 @@ bool stream_take_error(Socket& socket, int& error) noexcept {
     }
     error = take_so_error(block);
     return true;
+}
+
+void stream_keep_error(Socket& socket, int error) noexcept {
+    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
+        socket.block->so_error.store(static_cast<std::uint32_t>(error), std::memory_order_relaxed);
+    }
 }
 
 PollMask stream_poll(Socket& socket) noexcept {
