@@ -23,6 +23,7 @@ constexpr const char* kPciRoot = "/sys/bus/pci/devices";
 constexpr const char* kMemoryResource = "resource2";
 constexpr const char* kRegisterResource = "resource0";
 constexpr std::size_t kRegisterBytes = 256;
+constexpr std::size_t kIdRegister = 8;
 constexpr std::size_t kDoorbellRegister = 12;
 
 bool file_says(const std::string& path, const std::string& value) {
@@ -37,11 +38,21 @@ bool ends_with(const std::string& text, const std::string& end) {
            text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-/// What a server passed: regular memory that cannot shrink under our mapping.
+/// What a server passed: memory that nobody can shrink under our mapping but who could stop us
+/// anyway. Either it is sealed, or a file of ours or of root that no other user may write.
 Result<void> check_memory(int fd) noexcept {
     constexpr int kSealed = F_SEAL_SHRINK;
     const int seals = raw::fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & kSealed) != kSealed) {
+    if (seals >= 0 && (seals & kSealed) == kSealed) {
+        return {};
+    }
+
+    struct stat info {};
+
+    const bool safe = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+                      (info.st_uid == 0 || info.st_uid == ::geteuid()) &&
+                      (info.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+    if (!safe) {
         return engine_error(Errc::unsafe_memory);
     }
     return {};
@@ -115,6 +126,11 @@ Result<AttachPoint> open_attach_point(const std::string& path) {
         return errno_error();
     }
     return S_ISSOCK(info.st_mode) ? open_server(path) : open_memory(path);
+}
+
+std::uint32_t read_own_id(const Mapping& registers) noexcept {
+    auto* word = reinterpret_cast<std::uint32_t*>(registers.data() + kIdRegister);
+    return std::atomic_ref(*word).load(std::memory_order_relaxed);
 }
 
 void ring_register(const Mapping& registers, std::uint32_t ivshmem_id) noexcept {

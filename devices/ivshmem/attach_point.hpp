@@ -36,6 +36,9 @@ struct AttachPoint {
 /// Path of the memory of the first ivshmem function below `pci_root`; ENOENT: there is none.
 [[nodiscard]] Result<std::string> find_pci_memory(const std::string& pci_root);
 
+/// Our ivshmem id, from BAR0.
+[[nodiscard]] std::uint32_t read_own_id(const Mapping& registers) noexcept;
+
 /// Rings vector 0 of the peer with that ivshmem id through BAR0.
 void ring_register(const Mapping& registers, std::uint32_t ivshmem_id) noexcept;
 

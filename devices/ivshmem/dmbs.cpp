@@ -57,7 +57,8 @@ Result<Peer> IvshmemDevice::Impl::find_writer(const DmbRequest& request) const {
     if (!peer || is_gone(peer->slot, peer->epoch)) {
         return Error(std::errc::connection_refused);
     }
-    if (peer->drained || ivshmem::read_peer(region, own_.slot).drained) {
+    if (peer->drained || ivshmem::read_peer(region, own_.slot).drained ||
+        region.header().drained.load(std::memory_order_relaxed) != 0) {
         return engine_error(Errc::switched_off);
     }
     return *peer;

@@ -179,6 +179,7 @@ private:
     [[nodiscard]] bool is_gone(std::uint32_t slot, std::uint32_t epoch) const noexcept;
     [[nodiscard]] ivshmem::Introduction introduction();
     [[nodiscard]] bool can_ring_us(const ivshmem::Peer& peer) const noexcept;
+    [[nodiscard]] bool has_our_server(const ivshmem::Peer& peer) const noexcept;
     [[nodiscard]] bool shares_futexes(const ivshmem::Peer& peer) const noexcept;
     void publish_usage(std::uint32_t opened) noexcept;
 
@@ -203,6 +204,7 @@ private:
     ivshmem::OwnSlot own_;
     LinkGroupId own_group_;
     ivshmem::Listen listen_ = ivshmem::Listen::poll;
+    std::optional<std::uint32_t> server_client_; ///< our id, or our machine's, at a fabric server
     /// [0]: our own slot. Read without the lock; members_count_ is stored last.
     std::array<Member, kInheritedMax + 1> members_;
     std::atomic<std::size_t> members_count_{0};

@@ -42,6 +42,8 @@ struct RegionHeader {
     std::atomic<std::uint32_t> next_slot;    ///< a hint: where a newcomer begins to look
     std::atomic<std::uint64_t> first_kernel; ///< of the first peer
     std::atomic<std::uint32_t> mixed;        ///< 1: peers of several kernels have joined
+    std::atomic<std::uint32_t> server_runs;  ///< how often a fabric server has begun to serve it
+    std::atomic<std::uint32_t> drained;      ///< 1: an administrator wants no new DMBs anywhere
 };
 
 inline constexpr std::size_t kHeaderBytes = 4096;
@@ -78,7 +80,20 @@ struct alignas(256) PeerEntry {
     std::atomic<std::uint64_t> opened;              ///< DMBs ever registered
     std::atomic<std::uint64_t> beat;                ///< grows while the peer runs and listens
     std::array<std::atomic<std::uint64_t>, 2> name; ///< of the program, NUL padded
+    /// Id of the connection to a fabric server that the peer depends on, or its machine does, plus
+    /// one; 0: none.
+    std::atomic<std::uint32_t> server_client;
 };
+
+/// A fabric server that is started anew gives out ids of another block: within one block, both ends
+/// know each other by the same server.
+[[nodiscard]] constexpr std::uint32_t id_block(std::uint32_t ivshmem_id) noexcept {
+    constexpr std::uint32_t kBlockBits = 11;
+    return ivshmem_id >> kBlockBits;
+}
+
+inline constexpr std::uint32_t kIdsPerBlock = 2048;
+inline constexpr std::uint32_t kIdBlocks = 32;
 
 struct alignas(64) ListenerEntry {
     std::atomic<std::uint64_t> status;                 ///< generation << 32 | 1 when in use

@@ -67,7 +67,13 @@ bool IvshmemDevice::Impl::shares_futexes(const Peer& peer) const noexcept {
 
 bool IvshmemDevice::Impl::can_ring_us(const Peer& peer) const noexcept {
     return (listen_ == Listen::futex && shares_futexes(peer)) ||
-           (listen_ == Listen::eventfd && peer.rings_ids);
+           (listen_ == Listen::eventfd && peer.rings_ids && has_our_server(peer));
+}
+
+/// A server that was started anew knows nobody of before, and they know no newcomers.
+bool IvshmemDevice::Impl::has_our_server(const Peer& peer) const noexcept {
+    return server_client_ && peer.server_client &&
+           ivshmem::id_block(*server_client_) == ivshmem::id_block(*peer.server_client);
 }
 
 /// How peers are to ring us.
@@ -85,6 +91,11 @@ ivshmem::Introduction IvshmemDevice::Impl::introduction() {
         own.listen = Listen::futex;
     }
     own.rings_ids = server != nullptr || point_.registers;
+    if (server != nullptr) {
+        own.server_client = server->own_id();
+    } else if (point_.registers) {
+        own.server_client = ivshmem::read_own_id(point_.registers);
+    }
     return own;
 }
 
@@ -120,6 +131,7 @@ Result<void> IvshmemDevice::Impl::join() {
     SMCD_TRY(own_, ivshmem::claim_slot(region, own));
     own_group_ = own.group;
     listen_ = own.listen;
+    server_client_ = own.server_client;
     slice_ = ivshmem::SliceAllocator(region.geometry().slice_bytes);
     adopt_directory();
     if (members_count_.load(std::memory_order_relaxed) == 0) {
@@ -165,8 +177,8 @@ bool IvshmemDevice::Impl::is_gone(std::uint32_t slot, std::uint32_t epoch) const
     // Of another machine only the server knows, by the end of its virtual machine.
     const Peer peer = ivshmem::read_peer(region, slot);
     ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed);
-    return peer.listen == Listen::eventfd && server != nullptr && server->connected() &&
-           server->service() && !server->knows(peer.doorbell_id);
+    return peer.kernel != ivshmem::own_kernel() && has_our_server(peer) && server != nullptr &&
+           server->connected() && server->service() && !server->knows(*peer.server_client);
 }
 
 Result<LinkGroupId> IvshmemDevice::Impl::link_group_id() {

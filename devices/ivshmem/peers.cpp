@@ -76,6 +76,8 @@ void introduce(PeerEntry& entry, const Introduction& own) noexcept {
     entry.listen.store(static_cast<std::uint32_t>(own.listen), std::memory_order_relaxed);
     entry.doorbell_id.store(own.doorbell_id, std::memory_order_relaxed);
     entry.rings_ids.store(own.rings_ids ? 1 : 0, std::memory_order_relaxed);
+    entry.server_client.store(own.server_client ? *own.server_client + 1 : 0,
+                              std::memory_order_relaxed);
     zero(entry.listeners_used);
     zero(entry.drained);
     zero(entry.dmbs);
@@ -203,6 +205,10 @@ Peer read_peer(const Region& region, std::uint32_t slot) noexcept {
     peer.doorbell_id = entry.doorbell_id.load(std::memory_order_relaxed);
     peer.rings_ids = entry.rings_ids.load(std::memory_order_relaxed) != 0;
     peer.drained = entry.drained.load(std::memory_order_relaxed) != 0;
+    const std::uint32_t client = entry.server_client.load(std::memory_order_relaxed);
+    if (client != 0) {
+        peer.server_client = client - 1;
+    }
     return peer;
 }
 

@@ -27,6 +27,7 @@ struct Peer {
     std::uint32_t doorbell_id = 0;
     bool rings_ids = false;
     bool drained = false;
+    std::optional<std::uint32_t> server_client; ///< its id there; nothing: no server knows it
 };
 
 /// Digest of the boot id: equal for all processes under one kernel. Never 0.
@@ -55,6 +56,7 @@ struct Introduction {
     Listen listen = Listen::poll;
     std::uint32_t doorbell_id = 0;
     bool rings_ids = false;
+    std::optional<std::uint32_t> server_client;
 };
 
 /// Our slot. The lock's descriptor keeps it ours; children of fork() inherit that.

@@ -30,10 +30,13 @@ void add_stats(CLI::App& program, int& status);
 void add_check(CLI::App& program, int& status);
 void add_explain(CLI::App& program, int& status);
 void add_info(CLI::App& program, int& status);
-/// For the help alone: its words go to become_bench(), unread.
-void add_bench(CLI::App& program);
-/// Replaces this process by smcu-bench. Returns, with an exit status, only when that is not possible.
-[[nodiscard]] int become_bench(const std::vector<std::string>& words);
+/// Commands that are programs of their own beside smcu: bench, fabric, device.
+[[nodiscard]] bool is_sibling(std::string_view command);
+/// For the help alone: their words go to become_sibling(), unread.
+void add_siblings(CLI::App& program);
+/// Replaces this process by the program of words[0]. Returns, with an exit status, only when that is
+/// not possible.
+[[nodiscard]] int become_sibling(const std::vector<std::string>& words);
 /// The commands that `check` and `info` start under the library; not listed in the help.
 void add_internal(CLI::App& program, int& status);
 

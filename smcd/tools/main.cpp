@@ -31,8 +31,8 @@ std::vector<std::string> own_words(std::vector<std::string> words,
 }
 
 int run_program(const std::vector<std::string>& arguments) {
-    if (!arguments.empty() && arguments.front() == "bench") {
-        return become_bench({arguments.begin() + 1, arguments.end()});
+    if (!arguments.empty() && is_sibling(arguments.front())) {
+        return become_sibling(arguments);
     }
     CLI::App program("SMC-D in user space: TCP connections of one host through shared memory.",
                      "smcu");
@@ -48,7 +48,7 @@ int run_program(const std::vector<std::string>& arguments) {
     add_check(program, status);
     add_explain(program, status);
     add_info(program, status);
-    add_bench(program);
+    add_siblings(program);
     add_internal(program, status);
     try {
         std::reverse(words.begin(), words.end()); // CLI11 takes them from the back

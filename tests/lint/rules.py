@@ -9,7 +9,7 @@ TOP_LEVEL = set(CODE_FOLDERS) | {"CMakeLists.txt", "docs", "README.md", "build",
 # "devices/*" is each device of its own. docs/architecture.md draws the same table.
 _DEVICES = ("devices/api", "devices/*")
 _ENGINE = ("smcd/base", "clc", "smcd/core") + _DEVICES
-_ALL = _ENGINE + ("smcd/runtime", "smcd/include", "smcd/library", "smcd/tools", "preload", "bench", "tests")
+_ALL = _ENGINE + ("smcd/runtime", "smcd/include", "smcd/library", "smcd/tools", "smcd/fabric", "preload", "bench", "tests")
 FLOORS = {
     "smcd/base": (),
     "clc": ("smcd/base",),
@@ -21,6 +21,7 @@ FLOORS = {
     "smcd/runtime": _ENGINE + ("smcd/include",),
     "smcd/library": _ENGINE + ("smcd/runtime", "smcd/include"),
     "smcd/tools": _ENGINE + ("smcd/runtime", "smcd/include"),
+    "smcd/fabric": _ENGINE + ("smcd/runtime", "smcd/include", "smcd/tools"),
     "preload": _ENGINE + ("smcd/runtime", "smcd/include"),
     "bench": _ALL,
     "tests": _ALL,
@@ -28,10 +29,10 @@ FLOORS = {
 
 # Library -> (pattern of the included header, rooms that may).
 LIBRARIES = {
-    "Boost.Asio": (r"^boost/asio", ("smcd/runtime", "smcd/tools")),
+    "Boost.Asio": (r"^boost/asio", ("smcd/runtime", "smcd/tools", "smcd/fabric")),
     "spdlog": (r"^spdlog/", ("smcd/runtime", "smcd/tools")),
-    "CLI11": (r"^CLI/", ("smcd/runtime", "smcd/tools", "bench")),
-    "Protobuf": (r"^google/protobuf|\.pb\.h$", ("smcd/tools", "bench")),
+    "CLI11": (r"^CLI/", ("smcd/runtime", "smcd/tools", "smcd/fabric", "bench")),
+    "Protobuf": (r"^google/protobuf|\.pb\.h$", ("smcd/fabric", "bench")),
     "source_location": (r"^source_location$", ()),
     "cassert": (r"^(cassert|assert\.h)$", ()),
 }

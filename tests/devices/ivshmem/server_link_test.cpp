@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cstring>
@@ -272,6 +273,27 @@ TEST_F(ServerLinkTest, ADeviceTakesItsRegionFromTheServerUnlessItCanShrink) {
     std::thread script([&] { greet(); });
     EXPECT_EQ(IvshmemDevice::open(*doorbells, options).error(), Errc::unsafe_memory);
     script.join();
+}
+
+TEST_F(ServerLinkTest, AFileOfOursWillDoUnlessOthersMayWriteIt) {
+    const auto doorbells = *DoorbellTable::create();
+    IvshmemOptions options;
+    options.path = server_.path();
+    const std::string path = server_.path() + ".region";
+    for (const mode_t mode : {0600U, 0644U, 0620U, 0602U}) {
+        memory_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        ASSERT_EQ(::ftruncate(memory_.get(), static_cast<off_t>(kRegionBytes)), 0);
+        ASSERT_EQ(::fchmod(memory_.get(), mode), 0);
+        std::thread script([&] { greet(); });
+        const auto device = IvshmemDevice::open(*doorbells, options);
+        script.join();
+
+        const bool safe = (mode & 0022U) == 0;
+        EXPECT_EQ(static_cast<bool>(device), safe) << std::oct << mode;
+        if (!safe) {
+            EXPECT_EQ(device.error(), Errc::unsafe_memory);
+        }
+    }
 }
 
 } // namespace

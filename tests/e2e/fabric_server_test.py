@@ -1,0 +1,100 @@
+"""Programs that have joined a fabric through its server, and outlive it. Needs root."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import lib
+from fabric import ECHO_CLIENT, ECHO_SERVER, FabricCase, PORT, SERVER_IP
+
+SMCU = str(lib.BIN / "smcu")
+
+# Exchanges one line with the echo server for each line on standard input.
+LINE_CLIENT = """
+import select, socket, sys
+peer = socket.create_connection(("%s", %d))
+waiter = select.epoll()
+waiter.register(peer, select.EPOLLIN)
+for line in sys.stdin:
+    peer.sendall(line.encode())
+    waiter.poll()
+    print("back", peer.recv(100).decode().strip(), flush=True)
+""" % (SERVER_IP, PORT)
+
+
+class FabricServer(FabricCase):
+    def setUp(self):
+        super().setUp()
+        self.directory = self.folder / "fabric"
+        self.base["SMCD_FABRIC"] = str(self.directory / "ivshmem")
+        self.serve()
+
+    def serve(self):
+        self.fabric = self.start([SMCU, "fabric", "-d", self.directory, "serve", "-s", "64M"])
+        self.fabric.expect("^ready")
+
+    def ask(self, *words):
+        done = subprocess.run([SMCU, "fabric", "-d", str(self.directory), *words, "--json"],
+                              stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout)
+
+    def test_bulk(self):
+        server, client = self.transfer()
+        self.assert_accelerated(server)
+        self.assert_accelerated(client)
+
+    def test_peers_are_shown(self):
+        server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER)
+        server.expect("ready")
+        if not lib.BOTH_SHIMMED:
+            return
+        peers = self.ask("peers")["peers"]
+        self.assertEqual([(peer["pid"], peer["state"], peer["hears_by"], peer["connected"])
+                          for peer in peers], [(server.pid, "live", "eventfd", True)])
+        self.assertEqual(peers[0]["listeners"],
+                         [{"address": SERVER_IP, "port": PORT, "pnetid": "BLUE"}])
+        server.kill()
+        server.wait()
+        self.assertEqual([peer["state"] for peer in self.ask("peers")["peers"]], ["dead"])
+
+    def check_restart(self, number):
+        """What is established goes on without the server and with the next one; newcomers reach those of before."""
+        server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER)
+        server.expect("ready")
+        old = self.inside(1, lib.PYTHON, "-c", LINE_CLIENT)
+        for line in ("before", "again"):
+            old.say(line)
+            old.expect(f"back {line}")
+        self.fabric.kill(number)
+        self.fabric.wait()
+        old.say("without")
+        old.expect("back without")
+        self.serve()
+        new = self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, PORT, 3_000_000))
+        self.assertIn("same", new.finish(100))
+        self.assert_accelerated(new.stats())
+        old.say("after")
+        old.expect("back after")
+        old.popen.stdin.close()
+        old.finish()
+        self.assert_accelerated(old.stats())
+
+    def test_restart(self):
+        self.check_restart(signal.SIGTERM)
+
+    def test_crash_and_restart(self):
+        self.check_restart(signal.SIGKILL)
+
+    def test_drained(self):
+        if lib.BOTH_SHIMMED:
+            self.ask("drain", "--all")
+            server, client = self.transfer(kbytes=100)
+            self.assertEqual((server["accelerated"], client["accelerated"]), (0, 0))
+            self.ask("drain", "--all", "--undo")
+        server, client = self.transfer()
+        self.assert_accelerated(client)
+
+
+if __name__ == "__main__":
+    sys.exit(lib.main())
