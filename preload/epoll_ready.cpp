@@ -24,10 +24,16 @@ std::uint64_t mix(std::uint64_t mark, std::uint64_t value) noexcept {
     return (mark ^ value) * kPrime;
 }
 
+/// Changes with whatever wakes those who wait for data: bytes, the peer's end, its reset.
 std::uint64_t arrival_of(Socket& socket) noexcept {
     const std::uint32_t events = socket.tcp_events.load(std::memory_order_acquire);
-    return socket.phase() == Phase::smc ? mix(RxPath(socket.channel).arrival_mark(), events)
-                                        : events;
+    if (socket.phase() != Phase::smc) {
+        return events;
+    }
+    const std::uint32_t peer = socket.block->rx.peer_flags.load(std::memory_order_relaxed);
+    const std::uint32_t ended = (peer & (kPeerDoneWriting | kPeerConnClosed)) != 0 ? 1 : 0;
+    const std::uint32_t reset = (peer & kPeerConnAbort) != 0 ? 2 : 0;
+    return mix(mix(RxPath(socket.channel).arrival_mark(), events), ended | reset);
 }
 
 } // namespace
