@@ -101,7 +101,8 @@ WaitStatus wait_for_phase(Process& process,
         status = futex_wait(block.local.sequence, sequence, deadline_ns);
     }
     block.local.sleepers.fetch_sub(1, std::memory_order_relaxed);
-    return changed() ? WaitStatus::ready : status;
+    // A signal ends the call, even if the phase changed at the same moment: the next sleep would not know of it.
+    return status != WaitStatus::interrupted && changed() ? WaitStatus::ready : status;
 }
 
 }  // namespace smcd

@@ -42,12 +42,27 @@ void handle(void (*handler)(int), int flags) {
     handled = 0;
 }
 
-// Sends SIGUSR1 to the calling thread as soon as it sleeps.
-std::jthread signal_me() {
+// Sends SIGUSR1 to the calling thread as soon as it sleeps, once.
+std::jthread signal_me_once() {
     thread_local pthread_t self;
     self = ::pthread_self();
     return when_caller_sleeps(
         [](void* thread) { ::pthread_kill(*static_cast<pthread_t*>(thread), SIGUSR1); }, &self);
+}
+
+// The same, and again while the call goes on to sleep: the verdict of the handshake may have woken
+// it just when the signal came (docs/known-differences.md, "Process"). Ends with the call.
+std::jthread signal_me() {
+    return std::jthread(
+        [thread = ::pthread_self(), tid = ::gettid()](const std::stop_token& over) {
+            for (;;) {
+                wait_asleep(::getpid(), tid);
+                if (over.stop_requested()) {
+                    return;
+                }
+                ::pthread_kill(thread, SIGUSR1);
+            }
+        });
 }
 
 void interrupted_receive(Context& c) {
@@ -57,7 +72,7 @@ void interrupted_receive(Context& c) {
         const auto helper = signal_me();
         c.receive(fd, 8);
     }
-    c.say("handled %d", handled.load());
+    c.say("handled: %d", handled > 0 ? 1 : 0);
     c.peer().run("send 2");
     c.receive(fd, 8);
 }
@@ -94,7 +109,7 @@ void timed_receive_is_not_restarted(Context& c) {
     handle(count_it, SA_RESTART);
     const auto helper = signal_me();
     c.receive(fd, 8);
-    c.say("handled %d", handled.load());
+    c.say("handled: %d", handled > 0 ? 1 : 0);
 }
 
 void interrupted_send(Context& c) {
@@ -103,7 +118,7 @@ void interrupted_send(Context& c) {
     handle(count_it, 0);
     const auto helper = signal_me();
     c.result("send", ::send(fd, "x", 1, 0));
-    c.say("handled %d", handled.load());
+    c.say("handled: %d", handled > 0 ? 1 : 0);
 }
 
 void timed_send_is_not_restarted(Context& c) {
@@ -123,7 +138,7 @@ void partial_wait_all(Context& c) {
     handle(count_it, SA_RESTART);
     const auto helper = signal_me();
     c.receive(fd, 8, MSG_WAITALL);
-    c.say("handled %d", handled.load());
+    c.say("handled: %d", handled > 0 ? 1 : 0);
 }
 
 void interrupted_poll(Context& c) {
@@ -209,16 +224,17 @@ void handler_uses_the_connection(Context& c) {
     handle(
         [](int) {
             const int saved = errno;
-            handler_result = static_cast<int>(::send(handler_fd, "handler", 7, MSG_NOSIGNAL));
+            if (handled.fetch_add(1) == 0) {
+                handler_result = static_cast<int>(::send(handler_fd, "handler", 7, MSG_NOSIGNAL));
+            }
             errno = saved;
-            handled.fetch_add(1);
         },
         0);
     {
         const auto helper = signal_me();
         c.receive(fd, 8);
     }
-    c.say("handled %d, sent %d", handled.load(), handler_result.load());
+    c.say("handled %d, sent %d", handled > 0 ? 1 : 0, handler_result.load());
     c.say("peer got %s", c.peer().run("recv 7; send 3").c_str());
     c.receive(fd, 8);
 }
@@ -228,7 +244,7 @@ void jump_out_of_a_wait(Context& c) {
     handle([](int) { ::siglongjmp(jump_target, 1); }, 0);
     if (sigsetjmp(jump_target, 1) == 0) {
         static std::jthread helper; // must survive the jump
-        helper = signal_me();
+        helper = signal_me_once();
         char byte = 0;
         c.result("recv", ::recv(fd, &byte, 1, 0));
     } else {
