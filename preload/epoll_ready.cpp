@@ -24,16 +24,21 @@ std::uint64_t mix(std::uint64_t mark, std::uint64_t value) noexcept {
     return (mark ^ value) * kPrime;
 }
 
-/// Changes with whatever wakes those who wait for data: bytes, the peer's end, its reset.
+/// In an arrival mark: the peer's end and a reset, which wake everybody.
+constexpr std::uint64_t kEndMark = 3;
+
+/// Changes with whatever wakes those who wait for data.
 std::uint64_t arrival_of(Socket& socket) noexcept {
     const std::uint32_t events = socket.tcp_events.load(std::memory_order_acquire);
     if (socket.phase() != Phase::smc) {
-        return events;
+        return std::uint64_t{events} << 2U;
     }
     const std::uint32_t peer = socket.block->rx.peer_flags.load(std::memory_order_relaxed);
-    const std::uint32_t ended = (peer & (kPeerDoneWriting | kPeerConnClosed)) != 0 ? 1 : 0;
-    const std::uint32_t reset = (peer & kPeerConnAbort) != 0 ? 2 : 0;
-    return mix(mix(RxPath(socket.channel).arrival_mark(), events), ended | reset);
+    const bool reset = (peer & kPeerConnAbort) != 0 ||
+                       (socket.block->flags.load(std::memory_order_relaxed) & kFlagReset) != 0;
+    const bool ended = (peer & (kPeerDoneWriting | kPeerConnClosed)) != 0;
+    return mix(RxPath(socket.channel).arrival_mark(), events) << 2U | (reset ? 2U : 0U) |
+           (ended ? 1U : 0U);
 }
 
 } // namespace
@@ -55,9 +60,10 @@ PollMask EpollSet::due(Entry& entry) noexcept {
     // As the kernel's wake-up: for entries that ask for data, above the low-water mark; then whatever is true is told.
     const bool arrived = arrival != entry.seen_arrival && (entry.interest.events & kData) != 0 &&
                          ((mask & EPOLLIN) != 0 || socket.low_water <= 1);
+    const bool ended = ((arrival ^ entry.seen_arrival) & kEndMark) != 0;
     const bool drained = stalls != entry.seen_stalls && (mask & EPOLLOUT) != 0;
     const bool changed = (mask & ~entry.seen_mask & (entry.interest.events | kEnds)) != 0;
-    const bool news = entry.fresh || arrived || drained || changed;
+    const bool news = entry.fresh || arrived || ended || drained || changed;
     entry.seen_mask = mask;
     entry.seen_arrival = arrival;
     if ((mask & EPOLLOUT) != 0) {
@@ -127,7 +133,7 @@ std::uint64_t EpollSet::ready_mark() {
         if (const PollMask mask = due(copy); mask != 0) {
             const std::uint32_t stalls = entry.socket->send_stalls.load(std::memory_order_relaxed);
             const bool data = (entry.interest.events & kData) != 0;
-            mark = mix(mix(mark, mask), data ? arrival_of(*entry.socket) : 0);
+            mark = mix(mix(mark, mask), arrival_of(*entry.socket) & (data ? ~0ULL : kEndMark));
             mark = mix(mark, (mask & EPOLLOUT) != 0 ? stalls : 0) | 1U;
         }
     }
