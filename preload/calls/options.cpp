@@ -9,6 +9,7 @@
 #include "preload/leaving.hpp"
 #include "smcd/runtime/opening.hpp"
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/settle.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload::calls {
@@ -55,7 +56,13 @@ ssize_t get_option(
         const int mark = static_cast<int>(socket.low_water);
         std::memcpy(value, &mark, sizeof(mark));
     }
-    if (rc != 0 || !error_wanted || !socket.accelerated() || *length < sizeof(int)) {
+    if (rc != 0 || !error_wanted || *length < sizeof(int)) {
+        return rc;
+    }
+    if (!socket.accelerated()) {
+        if (const int met = take_settling_error(shim.process, socket, SettlingCall::other); met != 0) {
+            std::memcpy(value, &met, sizeof(met));
+        }
         return rc;
     }
     if (int pending = 0; stream_take_error(socket, pending)) {

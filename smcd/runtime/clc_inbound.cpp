@@ -11,7 +11,8 @@
 
 namespace smcd {
 
-void peek_inbound(int fd, InboundView& view) noexcept {
+void peek_inbound(const Socket& socket, InboundView& view) noexcept {
+    const int fd = socket.fd;
     view.count = 0;
     view.ended = false;
     pollfd state{fd, POLLIN | POLLRDHUP, 0};
@@ -32,6 +33,9 @@ void peek_inbound(int fd, InboundView& view) noexcept {
         n = raw::recvfrom(
             fd, view.bytes.data(), view.bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
     } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN) {
+        keep_error(socket, errno);
+    }
     view.count = n > 0 ? static_cast<std::size_t>(n) : 0;
 }
 
@@ -47,13 +51,19 @@ void take_inbound(int fd, std::size_t n) noexcept {
     }
 }
 
+void keep_error(const Socket& socket, int error) noexcept {
+    if (socket.block != nullptr && socket.phase() != Phase::smc) {
+        socket.block->so_error.store(static_cast<std::uint32_t>(error), std::memory_order_release);
+    }
+}
+
 bool is_broken(int fd) noexcept {
     pollfd state{fd, 0, 0};
     return raw::poll(&state, 1, 0) > 0 && (state.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-bool write_outbound(int fd, std::span<const std::byte> message) noexcept {
-    pollfd state{fd, POLLOUT, 0};
+bool write_outbound(const Socket& socket, std::span<const std::byte> message) noexcept {
+    pollfd state{socket.fd, POLLOUT, 0};
     if (raw::poll(&state, 1, 0) <= 0 || (state.revents & (POLLERR | POLLHUP)) != 0) {
         return false;  // send() would take the socket's pending error, which belongs to the application
     }
@@ -61,8 +71,11 @@ bool write_outbound(int fd, std::span<const std::byte> message) noexcept {
     ssize_t n = 0;
     do {
         n = raw::sendto(
-            fd, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
+            socket.fd, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
     } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN) {
+        keep_error(socket, errno);
+    }
     return n == static_cast<ssize_t>(message.size());
 }
 

@@ -82,7 +82,7 @@ bool touch(Process& process, Socket& socket) {
 void drive_handshake(Process& process, Socket& socket) {
     InboundView view;
     while (socket.phase() == Phase::handshake) {
-        peek_inbound(socket.fd, view);
+        peek_inbound(socket, view);
         if (view.count == 0 && !view.ended) {
             return;
         }

@@ -15,7 +15,7 @@ clc::ClientHandshake& machine(Socket& socket) {
 /// Says Decline and goes to TCP; the server's answer may still be under way unless it has come.
 void decline(Process& process, Socket& socket, Reason reason, bool may_swallow) {
     const clc::Message message = machine(socket).decline(reason);
-    static_cast<void>(write_outbound(socket.fd, message.span()));
+    static_cast<void>(write_outbound(socket, message.span()));
     settle_begin(process, socket, reason, may_swallow);
 }
 
@@ -51,7 +51,7 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
     }
     const clc::Message message = machine(socket).confirm(
         {own->token, own->size_class, *group, device.gid(), peer.first_contact});
-    if (!write_outbound(socket.fd, message.span())) {
+    if (!write_outbound(socket, message.span())) {
         undo();
         settle_begin(process, socket, Reason::peer_gone, false);
         return;
@@ -67,7 +67,7 @@ Reason client_propose(Process& process, Socket& socket) {
         return Reason::no_resources;
     }
     const clc::Message message = machine(socket).start(offer);
-    return write_outbound(socket.fd, message.span()) ? Reason::none : Reason::peer_gone;
+    return write_outbound(socket, message.span()) ? Reason::none : Reason::peer_gone;
 }
 
 bool client_step(Process& process, Socket& socket, const InboundView& view) {

@@ -27,7 +27,7 @@ void to_tcp(Process& process, Socket& socket, Reason reason) {
 
 void decline(Process& process, Socket& socket, Reason reason) {
     const clc::Message message = machine(socket).decline(reason);
-    static_cast<void>(write_outbound(socket.fd, message.span()));
+    static_cast<void>(write_outbound(socket, message.span()));
     drop_dmb(socket);
     // The client's own Decline may be crossing ours.
     settle_begin(process, socket, reason, true);
@@ -87,7 +87,7 @@ void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
                                                          prepared.group,
                                                          socket.device->gid(),
                                                          prepared.first_contact});
-    if (!write_outbound(socket.fd, message.span())) {
+    if (!write_outbound(socket, message.span())) {
         // The client is gone; its Decline may stand behind its Proposal.
         drop_dmb(socket);
         state.expects_proposal = true;
@@ -101,7 +101,7 @@ void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
 /// nothing. The client sends again what it has sent; all that we need of it is its frame.
 void take_back(Process& process, Socket& socket, Reason reason) {
     drop_dmb(socket);
-    if (!write_outbound(socket.fd, encode(ReturnFrame{}))) {
+    if (!write_outbound(socket, encode(ReturnFrame{}))) {
         settle_reset(process, socket, reason);
         return;
     }

@@ -58,6 +58,7 @@ PollMask pending_poll(Socket& socket) noexcept {
             mask |= static_cast<PollMask>(tcp.revents) | ((tcp.revents & POLLOUT) != 0 ? POLLWRNORM : 0);
         }
     }
+    mask |= block->so_error.load(std::memory_order_acquire) != 0 ? POLLERR : 0;
     if ((flags & kFlagShutRead) != 0) {
         mask |= POLLIN | POLLRDNORM | POLLRDHUP;
         mask |= (flags & kFlagShutWrite) != 0 ? POLLHUP : 0;

@@ -108,6 +108,7 @@ FlushStatus flush_to_tcp(Process& process, Socket& socket) {
                 return FlushStatus::blocked;
             }
             // The connection is broken: the bytes go where TCP's own would have gone.
+            keep_error(socket, errno);
             block.pre_begin.store(end, std::memory_order_release);
             return FlushStatus::done;
         }

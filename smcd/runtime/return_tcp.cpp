@@ -41,7 +41,7 @@ bool freeze(Socket& socket) {
     }
     const auto frame = encode({cursor_of(block.rx.consumer), cursor_of(block.tx.producer)});
     // The connection is idle but for doorbell bytes: the frame goes out whole, or the peer is gone.
-    if (!write_outbound(socket.fd, frame)) {
+    if (!write_outbound(socket, frame)) {
         return false;
     }
     block.ret.steps.store(0, std::memory_order_relaxed);

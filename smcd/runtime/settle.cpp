@@ -49,7 +49,7 @@ bool swallow_frame(const Socket& socket, const InboundView& view) {
 /// Takes a CLC message that stands first out of the stream. true: the question is decided.
 bool swallow(Socket& socket) {
     InboundView view;
-    peek_inbound(socket.fd, view);
+    peek_inbound(socket, view);
     if ((socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) != 0) {
         return (view.count != 0 || view.ended) && swallow_frame(socket, view);
     }
@@ -93,7 +93,7 @@ bool answer_late_proposal(Socket& socket, Reason reason) {
     }
     state->owes_answer = false;
     const clc::Message message = clc::late_decline(reason);
-    return write_outbound(socket.fd, message.span());
+    return write_outbound(socket, message.span());
 }
 
 }  // namespace
@@ -134,7 +134,7 @@ void settle_step(Process& process, Socket& socket) {
     if ((flags & kFlagShutWrite) != 0) {
         raw::shutdown(socket.fd, SHUT_WR);  // not held back by a message that may never come
     }
-    if (swallowing) {
+    if (swallowing || block.so_error.load(std::memory_order_acquire) != 0) {
         return;
     }
     if ((flags & kFlagShutRead) != 0) {
@@ -142,6 +142,21 @@ void settle_step(Process& process, Socket& socket) {
     }
     const auto reason = static_cast<Reason>(block.reason.load(std::memory_order_relaxed));
     process.set_phase(socket, Phase::tcp, reason);
+}
+
+int take_settling_error(Process& process, Socket& socket, SettlingCall call) {
+    ConnBlock& block = *socket.block;
+    if (socket.phase() != Phase::settling || block.so_error.load(std::memory_order_acquire) == 0) {
+        return 0;
+    }
+    char byte = 0;
+    if (call == SettlingCall::receive &&
+        raw::recvfrom(socket.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr) > 0) {
+        return 0;  // the error comes behind the data
+    }
+    const int error = take_so_error(block);
+    handshake_drive(process, socket);
+    return error;
 }
 
 void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns) {

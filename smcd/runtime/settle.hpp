@@ -20,6 +20,10 @@ void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swal
 void settle_reset(Process& process, Socket& socket, Reason reason);
 /// Flushes and swallows what is there; moves on to Phase::tcp when nothing is left to do. Under the handshake lock.
 void settle_step(Process& process, Socket& socket);
+enum class SettlingCall { receive, other };
+/// The error that the pre-buffer's way out met, for the application's next call; 0: none. Until it is taken the connection
+/// does not leave Phase::settling. receive: bytes that came before it go first.
+[[nodiscard]] int take_settling_error(Process& process, Socket& socket, SettlingCall call);
 /// Waits up to limit_ns for the CLC message that may still come; a Proposal that comes is declined. While no other thread
 /// uses the socket: before an exec, and on the way to TCP.
 void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns);

@@ -14,6 +14,7 @@
 #include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/pending.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
 
 namespace smcd {
 namespace {
@@ -251,6 +252,9 @@ ssize_t receive_by_phase(Process& process,
             continue;
         }
         if (may_receive_from_tcp(socket)) {
+            if (const int error = take_settling_error(process, socket, SettlingCall::receive); error != 0) {
+                return done > 0 ? static_cast<ssize_t>(done) : fail(error);
+            }
             return done > 0 ? receive_rest_tcp(socket, buffers, done, flags) : kUseTcp;
         }
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
@@ -287,6 +291,9 @@ ssize_t send_by_phase(Process& process,
             continue;
         }
         if (!Socket::is_ours(phase) || may_send_to_tcp(socket)) {
+            if (const int error = take_settling_error(process, socket, SettlingCall::other); error != 0) {
+                return done > 0 ? static_cast<ssize_t>(done) : fail(error);
+            }
             return done > 0 ? send_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <string>
+#include <thread>
 
 #include "tests/e2e/programs/net.hpp"
 #include "tests/e2e/semantics/harness.hpp"
@@ -149,6 +151,29 @@ void peer_half_closed_then_reset(Context& c) {
     c.result("send", ::send(fd, "x", 1, MSG_NOSIGNAL));
 }
 
+// The listener goes before it accepts: the client's next call says so, whoever was at work on the connection.
+void listener_goes_first(Context& c) {
+    int silent = 0;
+    for (int round = 0; round < 400; ++round) {
+        const int listener = listen_on("127.0.0.1", 0, 8);
+        const int fd = connect_to("127.0.0.1", local_port(listener));
+        std::atomic<bool> ready{false};
+        const std::jthread closer([&] {
+            while (!ready) {
+            }
+            for (std::atomic<int> step{0}; step < round * 5; ++step) {
+            }
+            ::close(listener);
+        });
+        ready = true;
+        const ssize_t sent = ::send(fd, "hello", 5, MSG_NOSIGNAL);
+        std::array<char, 8> buffer{};
+        silent += sent == 5 && ::recv(fd, buffer.data(), buffer.size(), 0) == 0 ? 1 : 0;
+        ::close(fd);
+    }
+    c.say("ends without an error: %d", silent);
+}
+
 constexpr std::array kCases = {
     Case{"peer_resets",                         peer_resets                        },
     Case{"reset_seen_by_send",                  reset_seen_by_send                 },
@@ -163,6 +188,7 @@ constexpr std::array kCases = {
     Case{"blocked_poll_and_the_peer_resets",    blocked_poll_and_the_peer_resets   },
     Case{"half_closed_then_reset",              half_closed_then_reset             },
     Case{"peer_half_closed_then_reset",         peer_half_closed_then_reset        },
+    Case{"listener_goes_first",                 listener_goes_first                },
 };
 
 } // namespace
