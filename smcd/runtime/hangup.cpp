@@ -7,6 +7,7 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/return_tcp.hpp"
+#include "smcd/runtime/stream.hpp"
 
 namespace smcd {
 namespace {
@@ -39,7 +40,8 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
         static_cast<void>(rx.readable());  // takes in the last publication and flags
         const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
         if ((peer & (kPeerConnClosed | kPeerConnAbort)) == 0) {
-            if (news.state == TcpState::broken || left_unread(socket)) {
+            // Behind both ends TCP's connection is over, and unread bytes make no reset.
+            if (news.state == TcpState::broken || (left_unread(socket) && stream_connected(socket))) {
                 // A machine that does not answer any more is no reset: TCP's own word for it goes on.
                 const bool reset = news.error == 0 || news.error == ECONNRESET;
                 mark_reset(block, reset ? reset_error(block) : news.error);

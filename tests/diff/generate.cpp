@@ -90,6 +90,7 @@ private:
                 break;
             }
             add(Verb::dup, actor, slot, {other, 0, 0});
+            intact_ = intact_ && !is_open(actor, other);
             is_open(actor, other) = true;
             break;
         case 1:
@@ -97,6 +98,7 @@ private:
                 break;
             }
             add(Verb::dup2, actor, slot, {other, 0, 0});
+            intact_ = intact_ && !is_open(actor, other);
             break;
         case 2:
         case 3:

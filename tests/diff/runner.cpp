@@ -186,6 +186,9 @@ void Runner::step(std::size_t at_op, const Op& op) {
         }
     }
     left_ = left_ || leads_to_tcp(op);
+    spoiled_ =
+        spoiled_ ||
+        op.verb == Verb::exec; // the new image knows nothing of its listeners: all would be TCP
     post(at_op, op);
     together_.push_back(op.actor);
     if (op.together) {
