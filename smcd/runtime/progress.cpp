@@ -228,8 +228,7 @@ bool Progress::start() {
 }
 
 bool Progress::ensure_started() {
-    static std::mutex start_mutex;
-    const std::lock_guard guard(start_mutex);
+    const std::lock_guard guard(start_mutex_);
     return start();
 }
 
@@ -308,6 +307,7 @@ void Progress::watch_devices() {
 }
 
 void Progress::before_fork() {
+    start_mutex_.lock();  // whoever starts the thread in the parent would hold it in the child for ever
     if (impl_ != nullptr) {
         impl_->mutex.lock();
     }
@@ -317,6 +317,7 @@ void Progress::after_fork_in_parent() {
     if (impl_ != nullptr) {
         impl_->mutex.unlock();
     }
+    start_mutex_.unlock();
 }
 
 void Progress::after_fork_in_child() {
@@ -328,6 +329,7 @@ void Progress::after_fork_in_child() {
         static_cast<void>(impl_.release());
     }
     epoch_.fetch_add(1, std::memory_order_acq_rel);
+    start_mutex_.unlock();
 }
 
 }  // namespace smcd

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
 #include "smcd/runtime/socket.hpp"
 
@@ -59,6 +60,7 @@ private:
     bool start();
 
     Process& process_;
+    std::mutex start_mutex_;
     std::unique_ptr<Impl> impl_;
     std::atomic<std::uint32_t> epoch_{1};
 };
