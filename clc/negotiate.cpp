@@ -117,7 +117,8 @@ std::uint32_t wire_code(Reason reason) noexcept {
     if ((code & kPrivateMask) != kPrivateReasons) {
         return code;
     }
-    if (reason == Reason::peer_uid || reason == Reason::not_local) {
+    if (reason == Reason::peer_uid || reason == Reason::not_local ||
+        reason == Reason::device_drained) {
         return static_cast<std::uint32_t>(Reason::no_smcd_v2_device);
     }
     return static_cast<std::uint32_t>(Reason::configuration_error);

@@ -199,6 +199,12 @@ constexpr auto kRows = std::to_array<ReasonRow>({
     {Reason::returned_on_request, "returned_on_request",
      "the connection was accelerated until the program or the administrator took it back to TCP",
      ""},
+    {Reason::other_network, "other_network",
+     "the server has joined the same fabric, but for another IP network (PNETID)",
+     "if both addresses are of one network, give both programs the same SMCD_PNETID"},
+    {Reason::device_drained, "device_drained",
+     "an administrator lets no connection use the device, or its fabric is gone",
+     "smcu device list; smcu device drain --undo"},
 });
 
 // clang-format on

@@ -77,6 +77,8 @@ enum class Reason : std::uint32_t {
     left_control = 0x0FE00016,
     returned_by_peer = 0x0FE00017,
     returned_on_request = 0x0FE00018,
+    other_network = 0x0FE00019,
+    device_drained = 0x0FE0001A,
 };
 
 /// Codes 0x0FE0xxxx are ours; on the wire they appear only between two sides that announced our

@@ -12,6 +12,12 @@
 
 namespace smcd {
 
+/// What a client tells the server by its mark.
+enum class MarkKind {
+    proposal,      ///< a Proposal will come
+    other_network, ///< none will: on the fabric that we share, our PNETIDs differ
+};
+
 /// What mark() changed on a socket; unmark() puts it back.
 struct DiscoveryMark {
     bool set = false;
@@ -20,7 +26,7 @@ struct DiscoveryMark {
 };
 
 /// unknown: the kernel did not keep the SYN (SYN cookies); a Proposal may come.
-enum class Marked { no, yes, unknown };
+enum class Marked { no, yes, other_network, unknown };
 
 class Discovery {
 public:
@@ -33,7 +39,7 @@ public:
     /// `beyond`: it was found outside this network namespace; confirm() wants to know.
     [[nodiscard]] virtual Reason probe(const sockaddr* address, socklen_t length, bool& beyond) = 0;
     /// Client, before connect(): makes this connection recognisable to the server. Not set: impossible.
-    [[nodiscard]] virtual DiscoveryMark mark(int fd) = 0;
+    [[nodiscard]] virtual DiscoveryMark mark(int fd, MarkKind kind) = 0;
     /// Client, once established (or failed): restores what mark() changed.
     virtual void unmark(int fd, const DiscoveryMark& mark) = 0;
     /// Client, once established: Reason::none if the other end is the very socket that probe() spoke of.

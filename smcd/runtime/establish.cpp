@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "smcd/base/error.hpp"
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
@@ -60,6 +61,9 @@ SizeClass wanted_size_class(const Process& process, const Socket& socket) {
 Reason why_no_dmb(std::error_code error) noexcept {
     if (error == std::errc::permission_denied) {
         return Reason::peer_uid;
+    }
+    if (error == Errc::switched_off) {
+        return Reason::device_drained;
     }
     if (error == std::errc::no_space_on_device) {
         return Reason::max_dmbs;

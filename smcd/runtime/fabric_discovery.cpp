@@ -148,7 +148,7 @@ Reason FabricDiscovery::look_beyond(const TcpAddress& address) {
     case dev::IvshmemDevice::Found::yes:
         return Reason::none;
     case dev::IvshmemDevice::Found::other_network:
-        return Reason::prefix_mismatch;
+        return Reason::other_network;
     case dev::IvshmemDevice::Found::no:
         break;
     }

@@ -21,7 +21,9 @@ public:
 
     [[nodiscard]] Reason probe(const sockaddr* address, socklen_t length, bool& beyond) override;
 
-    [[nodiscard]] DiscoveryMark mark(int fd) override { return local_.mark(fd); }
+    [[nodiscard]] DiscoveryMark mark(int fd, MarkKind kind) override {
+        return local_.mark(fd, kind);
+    }
 
     void unmark(int fd, const DiscoveryMark& mark) override { local_.unmark(fd, mark); }
 

@@ -64,7 +64,8 @@ Reason prepare(Process& process,
 }
 
 void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
-    // In the client's order. The first device that works serves the connection; the first failure is what we report.
+    // In the client's order. The first device that works serves the connection; the first failure
+    // that tells something is what we report.
     Reason failure = Reason::none;
     Prepared prepared;
     const clc::Match* chosen = nullptr;
@@ -74,7 +75,9 @@ void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
             chosen = &match;
             break;
         }
-        failure = failure == Reason::none ? reason : failure;
+        // A device on which we cannot meet anyway explains less than one that failed.
+        const bool vague = failure == Reason::none || failure == Reason::no_smcd_v2_device;
+        failure = vague ? reason : failure;
     }
     if (chosen == nullptr) {
         decline(process, socket, failure);

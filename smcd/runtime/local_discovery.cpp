@@ -17,6 +17,7 @@ namespace smcd {
 namespace {
 
 constexpr int kMarkTos = 0x1C; ///< DSCP 000111: "local use" pool (xxxx11), ECN bits zero
+constexpr int kOtherNetworkTos = 0x3C; ///< DSCP 001111, of the same pool
 constexpr int kDscpMask = 0xFC;
 
 struct BeaconName {
@@ -113,9 +114,9 @@ Reason LocalDiscovery::probe(const sockaddr* address, socklen_t length, bool& be
     return Reason::peer_no_smc;
 }
 
-DiscoveryMark LocalDiscovery::mark(int fd) {
+DiscoveryMark LocalDiscovery::mark(int fd, MarkKind kind) {
     DiscoveryMark mark;
-    const int value = kMarkTos;
+    const int value = kind == MarkKind::proposal ? kMarkTos : kOtherNetworkTos;
     // An AF_INET6 socket may turn out to carry IPv4 (mapped addresses): both octets are set.
     mark.tos = int_option(fd, IPPROTO_IP, IP_TOS, -1);
     if (mark.tos >= 0 &&
@@ -185,6 +186,9 @@ Marked LocalDiscovery::is_marked(int accepted_fd) {
         return Marked::unknown;
     }
     const int tos = syn_tos(syn, length);
+    if (tos >= 0 && (tos & kDscpMask) == kOtherNetworkTos) {
+        return Marked::other_network;
+    }
     return tos >= 0 && (tos & kDscpMask) == kMarkTos ? Marked::yes : Marked::no;
 }
 

@@ -17,7 +17,7 @@ namespace smcd {
 class LocalDiscovery final : public Discovery {
 public:
     [[nodiscard]] Reason probe(const sockaddr* address, socklen_t length, bool& beyond) override;
-    [[nodiscard]] DiscoveryMark mark(int fd) override;
+    [[nodiscard]] DiscoveryMark mark(int fd, MarkKind kind) override;
     void unmark(int fd, const DiscoveryMark& mark) override;
     [[nodiscard]] Reason confirm(int fd, bool beyond) override;
     [[nodiscard]] Result<UniqueFd> announce(int listen_fd) override;

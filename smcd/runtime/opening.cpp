@@ -56,18 +56,22 @@ Reason opening_client(Process& process, Socket& socket, const sockaddr* address,
         reason = Reason::no_resources;
     }
     if (reason == Reason::none) {
-        socket.mark = process.discovery().mark(socket.fd);
+        socket.mark = process.discovery().mark(socket.fd, MarkKind::proposal);
         reason = socket.mark.set ? Reason::none : Reason::discovery_unavailable;
+    } else if (reason == Reason::other_network) {
+        // So that the server, too, can say why; the SYN has left when connect() returns.
+        socket.mark = process.discovery().mark(socket.fd, MarkKind::other_network);
     }
     return reason;
 }
 
 bool opened_client(Process& process, Socket& socket, Reason reason, ssize_t rc) {
-    if (rc != 0 && !still_connecting(rc)) {
-        if (socket.mark.set) {
-            process.discovery().unmark(socket.fd, socket.mark);
-            socket.mark = {};
-        }
+    const bool failed = rc != 0 && !still_connecting(rc);
+    if (socket.mark.set && (failed || reason != Reason::none)) {
+        process.discovery().unmark(socket.fd, socket.mark);
+        socket.mark = {};
+    }
+    if (failed) {
         return false;
     }
     if (reason != Reason::none) {
@@ -85,8 +89,10 @@ OpenedServer opened_server(Process& process, Socket& socket, const Socket& liste
     socket.receive_buffer_wish = listener.receive_buffer_wish;
     socket.low_water = listener.low_water;
     const Marked marked = process.discovery().is_marked(socket.fd);
-    if (marked == Marked::no) {
-        stay_on_tcp(process, socket, Role::server, Reason::peer_no_smc);
+    if (marked == Marked::no || marked == Marked::other_network) {
+        const bool other = marked == Marked::other_network;
+        stay_on_tcp(
+            process, socket, Role::server, other ? Reason::other_network : Reason::peer_no_smc);
         return {};
     }
     const bool refuse = marked == Marked::unknown || !process.ready_for_smc();

@@ -90,7 +90,8 @@ class FabricServer(FabricCase):
         if lib.BOTH_SHIMMED:
             self.ask("drain", "--all")
             server, client = self.transfer(kbytes=100)
-            self.assertEqual((server["accelerated"], client["accelerated"]), (0, 0))
+            self.assert_tcp(server, "device_drained")
+            self.assert_tcp(client, "peer_declined")
             self.ask("drain", "--all", "--undo")
         server, client = self.transfer()
         self.assert_accelerated(client)

@@ -41,8 +41,8 @@ class Fabric(FabricCase):
 
     def test_wrong_network(self):
         server, client = self.transfer(client_env={"SMCD_PNETID": "GREEN"})
-        self.assert_tcp(server, "peer_no_smc")
-        self.assert_tcp(client, "prefix_mismatch")
+        self.assert_tcp(server, "other_network")
+        self.assert_tcp(client, "other_network")
 
     def test_wrong_chid(self):
         server, client = self.transfer(client_env={"SMCD_FABRIC_CHID": "0xff02"})
