@@ -81,6 +81,7 @@ public:
     const ivshmem::Region region;
     std::unique_ptr<ivshmem::Forwarder> forwarder;
     std::atomic<std::uint32_t> preferred_group{0}; ///< for the next join; 0: any
+    std::function<void(const RemoteDmb&)> last_resort; ///< set before the first connection
 
     [[nodiscard]] int server_socket() const noexcept {
         return server_fd_.load(std::memory_order_acquire);
@@ -173,6 +174,7 @@ private:
     Result<void> join();
     Result<void> run_forwarder();
     void connect_again();
+    bool take_news();
     void add_member(std::uint32_t slot, std::uint32_t epoch) noexcept;
     void update_polling() noexcept;
     [[nodiscard]] bool is_mine(std::uint32_t slot) const noexcept;
@@ -189,7 +191,8 @@ private:
     [[nodiscard]] bool beats(const ivshmem::Peer& peer);
 
     // signals.cpp
-    void ring(const Route& route) noexcept;
+    bool ring(const Route& route) noexcept;
+    void ring_otherwise(const RemoteDmb& dmb, const Route& route) noexcept;
 
     ivshmem::AttachPoint point_;
     std::vector<std::unique_ptr<ivshmem::ServerLink>> servers_; ///< old ones may be in use: kept

@@ -158,6 +158,10 @@ void IvshmemDevice::service() {
     static_cast<void>(impl_->service());
 }
 
+void IvshmemDevice::set_last_resort(std::function<void(const RemoteDmb&)> wake_peer) {
+    impl_->last_resort = std::move(wake_peer);
+}
+
 Result<UniqueFd> IvshmemDevice::announce(std::span<const AnnouncedAddress> addresses) {
     return without_throwing([&] { return impl_->announce(addresses); });
 }

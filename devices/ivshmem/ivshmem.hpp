@@ -85,6 +85,10 @@ public:
     /// goes on.
     void service() override;
 
+    /// Called with the DMB whose owner is to be woken when its eventfd has not reached us. To be
+    /// set before the first connection.
+    void set_last_resort(std::function<void(const RemoteDmb&)> wake_peer) override;
+
     /// Publishes that a listener of ours accepts SMC at these addresses, until the last holder of
     /// the returned descriptor is gone and withdraw_unheld() was called. ENOSPC: no entry is free.
     [[nodiscard]] Result<UniqueFd> announce(std::span<const AnnouncedAddress> addresses);

@@ -220,6 +220,10 @@ void IvshmemDevice::Impl::update_polling() noexcept {
 
 bool IvshmemDevice::Impl::service() {
     const std::lock_guard guard(mutex_);
+    return take_news();
+}
+
+bool IvshmemDevice::Impl::take_news() {
     ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed);
     if (server == nullptr || !server->connected()) {
         return false;

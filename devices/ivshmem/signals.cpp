@@ -31,25 +31,44 @@ void IvshmemDevice::Impl::signal(const RemoteDmb& dmb, unsigned door) noexcept {
     if ((epoch & 1U) != 0 && last != epoch &&
         route.rung[door].compare_exchange_strong(last, epoch, std::memory_order_relaxed)) {
         tables.doors[door].rung.store(1, std::memory_order_seq_cst); // sync: region-ring
-        ring(route);
+        if (!ring(route)) {
+            ring_otherwise(dmb, route);
+        }
     }
 }
 
-void IvshmemDevice::Impl::ring(const Route& route) noexcept {
+/// False: the peer sleeps on an eventfd that we do not have.
+bool IvshmemDevice::Impl::ring(const Route& route) noexcept {
     const ivshmem::Peer peer = ivshmem::read_peer(region, route.slot);
     if (peer.listen == ivshmem::Listen::eventfd) {
         const ivshmem::ServerLink* server = server_.load(std::memory_order_acquire);
-        if ((server == nullptr || !server->ring(peer.doorbell_id)) && point_.registers) {
+        if (server != nullptr && server->ring(peer.doorbell_id)) {
+            return true;
+        }
+        if (point_.registers) {
             ivshmem::ring_register(point_.registers, peer.doorbell_id);
         }
-        return;
+        return static_cast<bool>(point_.registers);
     }
     if (peer.listen == ivshmem::Listen::futex && shares_futexes(peer)) {
         std::atomic<std::uint32_t>& bell = region.slot(route.slot).peer.bell;
         bell.fetch_add(1, std::memory_order_seq_cst); // sync: region-bell
         raw::futex_wake(bell);
     }
-    // Whoever else is there looks by itself.
+    return true; // whoever else is there looks by itself
+}
+
+/// The server tells us of newcomers before it tells them of us, but we may not have read that yet.
+void IvshmemDevice::Impl::ring_otherwise(const RemoteDmb& dmb, const Route& route) noexcept {
+    bool rung = false;
+    // A signal handler may have interrupted a call of this device.
+    if (std::unique_lock guard(mutex_, std::try_to_lock); guard.owns_lock()) {
+        static_cast<void>(take_news());
+        rung = ring(route);
+    }
+    if (!rung && last_resort) {
+        last_resort(dmb);
+    }
 }
 
 void IvshmemDevice::Impl::wake_sleepers(std::atomic<std::uint32_t>& word) noexcept {

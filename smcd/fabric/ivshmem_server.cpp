@@ -178,6 +178,7 @@ void IvshmemServer::welcome(Protocol::socket socket) {
     for (auto& [other_id, other] : clients_) {
         introduce(*other, *id, client->eventfds);
     }
+    flush_all();
     post(*client, kProtocolVersion);
     post(*client, *id);
     post(*client, kMemory, nullptr, memory_fd_);

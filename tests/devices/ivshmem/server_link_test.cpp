@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "devices/ivshmem/peers.hpp"
 #include "devices/ivshmem/server_link.hpp"
 #include "smcd/base/clock.hpp"
 #include "smcd/base/error.hpp"
@@ -294,6 +295,40 @@ TEST_F(ServerLinkTest, AFileOfOursWillDoUnlessOthersMayWriteIt) {
             EXPECT_EQ(device.error(), Errc::unsafe_memory);
         }
     }
+}
+
+TEST_F(ServerLinkTest, APeerOfWhomTheServerHasJustToldIsRung) {
+    // The owner hears by an eventfd of which the writer has not read yet; then by one that never
+    // comes.
+    std::thread script([&] { greet(); });
+    const Party writer(server_.path());
+    script.join();
+    const Party owner(path_of(memory_.get()));
+    const auto dmb = owner.register_for(writer.group());
+    ASSERT_TRUE(dmb);
+    const auto remote = writer.device->attach_dmb(owner.group(), dmb->token);
+    ASSERT_TRUE(remote);
+    auto region = ivshmem::Region::open(UniqueFd(::dup(memory_.get())), kRegionBytes, 0);
+    ivshmem::SlotTables& tables =
+        region->slot(ivshmem::find_peer(*region, owner.group(), false)->slot);
+    tables.peer.listen.store(static_cast<std::uint32_t>(ivshmem::Listen::eventfd));
+    std::size_t last_resorts = 0;
+    writer.device->set_last_resort([&](const RemoteDmb& peer) {
+        EXPECT_EQ(peer.token, remote->token);
+        ++last_resorts;
+    });
+
+    server_.send(2, eventfds_[2].get());
+    tables.peer.doorbell_id.store(2);
+    tables.doors[5].epoch.store(1);
+    writer.device->signal(*remote, 1ULL << 5U);
+    EXPECT_EQ(take_rings(eventfds_[2].get()), 1U);
+    EXPECT_EQ(last_resorts, 0U);
+
+    tables.peer.doorbell_id.store(4);
+    tables.doors[5].epoch.store(3);
+    writer.device->signal(*remote, 1ULL << 5U);
+    EXPECT_EQ(last_resorts, 1U);
 }
 
 } // namespace
