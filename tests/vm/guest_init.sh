@@ -27,10 +27,11 @@ receive() {
     echo "stats server $2 $(cat "/tmp/$2.stats")"
 }
 
-# send PORT NAME: random bytes, once somebody listens there.
+# send PORT NAME: random bytes, once somebody listens there. Bytes that wait for a verdict are held
+# for 50 ms only, and an emulated machine may need longer: they come later.
 send() {
     dd if=/dev/urandom of="/tmp/$2" bs=1M count=8 2>/dev/null
-    SMCD_STATS_FILE=/tmp/$2.stats smcu run -- socat -u "OPEN:/tmp/$2" \
+    { sleep 3; cat "/tmp/$2"; } | SMCD_STATS_FILE=/tmp/$2.stats smcu run -- socat -u STDIN \
         "TCP:10.99.0.1:$1,retry=100,interval=0.2"
     echo "sent $2 $(sha256sum <"/tmp/$2" | cut -c1-64)"
     echo "stats client $2 $(cat "/tmp/$2.stats")"
@@ -52,6 +53,7 @@ exchange_lines() {
     mkfifo in out
     smcu run -- socat "TCP:10.99.0.1:7002,retry=100,interval=0.2" STDIO <in >out &
     exec 3>in 4<out
+    sleep 3 # as above
     number=0
     while :; do
         echo "line $number" >&3

@@ -129,6 +129,11 @@ class Guest:
             if match:
                 return item[0], match
 
+    def forget_lines(self):
+        """Drops what was printed so far."""
+        while not self._news.empty():
+            self._news.get_nowait()
+
     def falls_silent(self):
         """Whether nothing is printed for two seconds, behind the few lines that were under way."""
         for _ in range(1000):

@@ -4,6 +4,7 @@ No KVM is needed. What runs in the guests: guest_init.sh.
 """
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -87,6 +88,49 @@ class VirtualMachines(unittest.TestCase):
             file.truncate(REGION_BYTES)
         self.whole_story(["-object", f"memory-backend-file,id=pool,size={REGION_BYTES},share=on,"
                           f"mem-path={region}", "-device", "ivshmem-plain,memdev=pool"])
+
+    def test_doorbell(self):
+        """ivshmem-doorbell on our fabric server, which is started anew while the guests talk."""
+        directory = self.folder / "fabric"
+        serve = [machine.BIN / "smcu", "fabric", "-d", directory, "serve", "-s", str(REGION_BYTES)]
+
+        def start():
+            server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
+            self.addCleanup(server.stdout.close)
+            self.addCleanup(server.wait)
+            self.addCleanup(server.kill)
+            self.assertIn("ready", server.stdout.readline())
+            return server
+
+        def peers():
+            done = subprocess.run([machine.BIN / "smcu", "fabric", "-d", directory, "peers", "--json"],
+                                  stdout=subprocess.PIPE, text=True, check=True)
+            return {(peer["client"], peer["state"]) for peer in json.loads(done.stdout)["peers"]}
+
+        def memory():
+            return ["-chardev", f"socket,path={directory}/ivshmem,id=fabric",
+                    "-device", "ivshmem-doorbell,chardev=fabric,vectors=1"]
+
+        first = start()
+        server, client = self.boot("server", memory()), self.boot("client", memory())
+        server.expect("server ready")
+        self.check_transfer(server, client, "first")
+        self.assertEqual({number for number, _ in peers()}, {0, 1})
+        self.assertIn("live", {state for _, state in peers()})
+        # The end of a machine is known at once; a pause is none.
+        client.qmp("stop")
+        self.assertEqual(len({number for number, state in peers() if state == "live"}), 2)
+        client.qmp("cont")
+        client.expect(r"tick \d+")
+        first.terminate()
+        self.assertEqual(first.wait(60), 0)
+        client.forget_lines()
+        client.expect(r"tick \d+")  # what is established goes on
+        start()
+        client.forget_lines()
+        client.expect(r"tick \d+")
+        again = self.boot("again", memory())
+        self.check_transfer(server, again, "second")
 
 
 if __name__ == "__main__":
