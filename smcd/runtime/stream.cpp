@@ -1,6 +1,8 @@
 #include "smcd/runtime/stream.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -219,7 +221,21 @@ ssize_t send_rest_tcp(const Socket& socket,
 }
 
 /// The rest of a receive whose beginning came out of the ring, once the connection is TCP's.
-ssize_t receive_rest_tcp(const Socket& socket, std::span<const iovec> buffers, std::size_t done, int flags) {
+ssize_t receive_rest_tcp(const Socket& socket,
+                         std::span<const iovec> buffers,
+                         std::size_t done,
+                         int flags,
+                         CallInFlight& call) {
+    const std::uint64_t end_ns = call.deadline_ns();
+    const std::uint64_t now_ns = monotonic_ns();
+    const std::uint64_t left_ns = end_ns > now_ns ? end_ns - now_ns : 0;
+    pollfd wait{socket.fd, POLLIN, 0};
+    int unread = 0;
+    // A receive of nothing but an error would take it, and it is the next call's.
+    if (raw::poll(&wait, 1, end_ns == kForever ? -1 : static_cast<int>(left_ns / kNsPerMs)) != 1 ||
+        raw::ioctl(socket.fd, FIONREAD, &unread) != 0 || unread == 0) {
+        return static_cast<ssize_t>(done);
+    }
     const RestOf rest(buffers, done);
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(rest.span().data());
@@ -245,7 +261,7 @@ ssize_t receive_by_phase(Process& process,
             continue;
         }
         if (!Socket::is_ours(phase)) {
-            return done > 0 ? receive_rest_tcp(socket, buffers, done, flags) : kUseTcp;
+            return done > 0 ? receive_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
         handshake_drive(process, socket);
         if (socket.phase() != phase) {
@@ -255,7 +271,7 @@ ssize_t receive_by_phase(Process& process,
             if (const int error = take_settling_error(process, socket, SettlingCall::receive); error != 0) {
                 return done > 0 ? static_cast<ssize_t>(done) : fail(error);
             }
-            return done > 0 ? receive_rest_tcp(socket, buffers, done, flags) : kUseTcp;
+            return done > 0 ? receive_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
         if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
             return static_cast<ssize_t>(done);
