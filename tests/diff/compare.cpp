@@ -111,6 +111,8 @@ void Runner::finish(int actor) {
         return;
     case Wait::gone:
         ended(actor);
+        worlds_[0]->await_end(actor); // its listeners are closed, too, then
+        worlds_[1]->await_end(actor);
         if (self.op.verb != Verb::exit) {
             fail(self.began, to_text(self.op) + "\n  ended both processes");
         }

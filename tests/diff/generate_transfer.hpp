@@ -57,6 +57,10 @@ protected:
             op.args[2] = verb == Verb::sendmmsg ? 1 + below(4) : below(5);
         }
         Op& added = add(verb, actor, slot, op.args);
+        if (verb == Verb::sendmmsg) {
+            added.args[1] &= ~std::int64_t{
+                MSG_OOB}; // which of several is the urgent one? TCP itself has one pointer
+        }
         added.blind = !warm_ && chance(50);
     }
 

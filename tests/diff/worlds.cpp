@@ -159,6 +159,13 @@ bool World::take(int actor, Reply& reply) {
     return false;
 }
 
+void World::await_end(int actor) const {
+    siginfo_t how{};
+    if (actor < 2) {
+        ::waitid(P_PID, static_cast<id_t>(links_[index(actor)].pid), &how, WEXITED | WNOWAIT);
+    }
+}
+
 bool World::asleep(int actor) const {
     const pid_t pid = links_[index(actor)].pid;
     std::ifstream file("/proc/" + std::to_string(pid) + "/stat");

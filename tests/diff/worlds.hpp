@@ -47,6 +47,9 @@ public:
     /// The process has ended: no reply will come.
     [[nodiscard]] bool gone(int actor) const { return links_[index(actor)].gone; }
 
+    /// Waits for the end of A or B, whose control socket is closed already.
+    void await_end(int actor) const;
+
     /// Whether the process sleeps in the kernel at this moment.
     [[nodiscard]] bool asleep(int actor) const;
 
