@@ -159,7 +159,7 @@ constexpr auto kRows = std::to_array<ReasonRow>({
      ""},
     {Reason::peer_uid, "peer_uid",
      "the other program runs under another user, and memory is not shared between users",
-     "run both as one user, or let the administrator allow the pair"},
+     "run both as one user, or name the other's user on both sides: smcu run --allow-user"},
     {Reason::client_not_marked, "client_not_marked",
      "the client did not announce SMC when it connected",
      "start the client with 'smcu run' too"},

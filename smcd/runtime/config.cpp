@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -109,6 +110,22 @@ std::vector<DeviceChoice> parse_devices(std::string_view text) {
     return devices;
 }
 
+std::vector<uid_t> parse_uids(std::string_view text) {
+    std::vector<uid_t> uids;
+    while (!text.empty()) {
+        const std::string_view word = text.substr(0, text.find(','));
+        text.remove_prefix(std::min(text.size(), word.size() + 1));
+        uid_t uid = 0;
+        const auto parsed = std::from_chars(word.data(), word.data() + word.size(), uid);
+        if (parsed.ec != std::errc() || parsed.ptr != word.data() + word.size()) {
+            SMCD_LOG(error, "SMCD_ALLOW_UIDS: '%.*s' is no uid", static_cast<int>(word.size()), word.data());
+            continue;
+        }
+        uids.push_back(uid);
+    }
+    return uids;
+}
+
 std::vector<std::string> parse_ueids(std::string_view text) {
     std::vector<std::string> ueids;
     while (!text.empty()) {
@@ -183,6 +200,9 @@ Config read_config() {
     }
     if (const char* ueid = environment("SMCD_UEID"); ueid != nullptr) {
         config.ueids = parse_ueids(ueid);
+    }
+    if (const char* uids = environment("SMCD_ALLOW_UIDS"); uids != nullptr) {
+        config.allowed_uids = parse_uids(uids);
     }
     read_fabric(config);
     if (!config.fabric.empty()) {

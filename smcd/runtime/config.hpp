@@ -1,12 +1,13 @@
 // Config: the settings of one process, read once from its environment. Floor 3, docs/configuration.md.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
-#include <string_view>
 
 namespace smcd {
 
@@ -30,6 +31,7 @@ struct Config {
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
     std::vector<std::string> ueids;    ///< SMCD_UEID, at most kUeidsMax; empty: the built-in default
     std::vector<DeviceChoice> devices{{}}; ///< SMCD_DEVICES, in order of preference
+    std::vector<uid_t> allowed_uids;   ///< SMCD_ALLOW_UIDS: users besides our own that may share memory with us
     std::string profile = "balanced";
     std::string fabric;                ///< SMCD_FABRIC: attachment point of the ivshmem device; empty: none
     std::uint16_t fabric_chid = 0xFF01; ///< SMCD_FABRIC_CHID
@@ -45,6 +47,9 @@ struct Config {
 
 /// "A,B" -> the enterprise ids in that order; others, and those beyond kUeidsMax, are logged and left out.
 [[nodiscard]] std::vector<std::string> parse_ueids(std::string_view text);
+
+/// "33,107" -> the uids; words that are no number are logged and left out.
+[[nodiscard]] std::vector<uid_t> parse_uids(std::string_view text);
 
 /// "loopback,ism:0101" -> the devices in that order; words that name none are logged and left out.
 [[nodiscard]] std::vector<DeviceChoice> parse_devices(std::string_view text);

@@ -48,7 +48,8 @@ DevicePtr make_ivshmem(const Config& config, const DeviceChoice& choice, dev::Do
 DevicePtr make_device(const Config& config, const DeviceChoice& choice, dev::DoorbellTable& doorbells) {
     switch (choice.kind) {
         case DeviceKind::loopback:
-            return std::make_unique<dev::LoopbackDevice>(doorbells, dev::LoopbackOptions{});
+            return std::make_unique<dev::LoopbackDevice>(doorbells,
+                                                         dev::LoopbackOptions{.allowed_uids = config.allowed_uids});
         case DeviceKind::ism:
             return make_ism(choice.argument, doorbells);
         case DeviceKind::ivshmem:

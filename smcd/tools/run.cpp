@@ -1,5 +1,6 @@
 // `smcu run`: starts a program with the library preloaded, and becomes it. Floor 4, docs/smcu.md
 // "smcu run".
+#include <pwd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,6 +24,7 @@ struct RunOptions {
     std::string send_size;
     std::string profile;
     std::string devices;
+    std::vector<std::string> users;
     bool debug = false;
     std::vector<std::string> unused;
 };
@@ -31,6 +33,29 @@ struct RunOptions {
 std::string check_size(const std::string& text) {
     return parse_size_text(text) ? std::string()
                                  : "'" + text + "' is not a size (digits, optionally k, K, m or M)";
+}
+
+/// A name of the user database or a number; empty: neither.
+std::string uid_of(const std::string& user) {
+    const bool number = !user.empty() && user.find_first_not_of("0123456789") == std::string::npos;
+    if (number) {
+        return user;
+    }
+    const passwd* entry = ::getpwnam(user.c_str());  // NOLINT(concurrency-mt-unsafe): one thread
+    return entry == nullptr ? std::string() : std::to_string(entry->pw_uid);
+}
+
+/// Validator for --allow-user.
+std::string check_user(const std::string& user) {
+    return uid_of(user).empty() ? "there is no user '" + user + "'" : std::string();
+}
+
+std::string uids_of(const std::vector<std::string>& users) {
+    std::string uids;
+    for (const std::string& user : users) {
+        uids += (uids.empty() ? "" : ",") + uid_of(user);
+    }
+    return uids;
 }
 
 Settings settings_of(const RunOptions& options) {
@@ -46,6 +71,9 @@ Settings settings_of(const RunOptions& options) {
     }
     if (!options.devices.empty()) {
         settings.emplace_back("SMCD_DEVICES", options.devices);
+    }
+    if (!options.users.empty()) {
+        settings.emplace_back("SMCD_ALLOW_UIDS", uids_of(options.users));
     }
     if (options.debug) {
         settings.emplace_back("SMCD_DEBUG", "3");
@@ -118,6 +146,13 @@ void add_run(CLI::App& program, int& status, const std::vector<std::string>& com
                     options->devices,
                     "devices to offer, in order: loopback, ism or ism:CHID, with commas between")
         ->type_name("LIST");
+    run->add_option("--allow-user",
+                    options->users,
+                    "users, besides its own, whose programs may share memory with this one")
+        ->type_name("USER[,USER...]")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(check_user);
     run->add_flag("-d,--debug", options->debug, "log to stderr what the library does");
     run->callback([options, &status, &command] { status = start(*options, command); });
 }
