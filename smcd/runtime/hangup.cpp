@@ -1,9 +1,13 @@
 #include "smcd/runtime/hangup.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 
+#include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/return_tcp.hpp"
@@ -21,6 +25,13 @@ bool left_unread(const Socket& socket) noexcept {
     return !(written == read);
 }
 
+/// Whether both ends of the TCP connection have been said.
+bool is_closed(const Socket& socket) noexcept {
+    tcp_info info{};
+    socklen_t length = sizeof(info);
+    return raw::getsockopt(socket.fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_CLOSE;
+}
+
 }  // namespace
 
 void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
@@ -31,7 +42,7 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
     }
     constexpr std::uint32_t kBoth = kFlagShutRead | kFlagShutWrite;
     const bool shut = (socket.block->flags.load(std::memory_order_acquire) & kBoth) == kBoth;
-    if (shut && news.state != TcpState::broken && (events & EPOLLERR) == 0) {
+    if (shut && news.state != TcpState::broken && (events & EPOLLERR) == 0 && !is_closed(socket)) {
         return;  // it tells of our own shutdown(), and there is nothing to be told of the peer
     }
     if (news.state != TcpState::nothing || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
