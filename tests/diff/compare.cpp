@@ -81,7 +81,7 @@ void Runner::compare(int actor, const Outcome& plain, const Outcome& other) {
         return;
     }
     const Op op = at(actor).op;
-    const Known known = known_outcome(op, plain, other, left_);
+    const Known known = known_outcome(op, plain, other, past_);
     if (known.name != nullptr) {
         result_.known.emplace_back(known.name);
         cut_ = cut_ || known.ends;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "tests/diff/generate_transfer.hpp"
+#include "tests/diff/known.hpp"
 
 namespace smcd::diff {
 namespace {
@@ -84,7 +85,13 @@ private:
         if (chosen.type == OptionType::linger) {
             value = one_of<std::int64_t>({-1, 0, 0, 1});
         }
-        add(Verb::setopt, actor, slot, {which, value, 0}).blind = !warm_ && chance(40);
+        Op op;
+        op.verb = Verb::setopt;
+        op.args = {which, value, 0};
+        if (forked_ && leads_to_tcp(op)) {
+            return; // as leaving()
+        }
+        add(Verb::setopt, actor, slot, op.args).blind = !warm_ && chance(40);
     }
 
     void descriptors(int actor, int slot) {

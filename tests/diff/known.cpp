@@ -6,7 +6,7 @@
 
 namespace smcd::diff {
 
-Known known_outcome(const Op& op, const Outcome& plain, const Outcome& other, bool left) {
+Known known_outcome(const Op& op, const Outcome& plain, const Outcome& other, const Past& past) {
     if (op.verb == Verb::getopt &&
         option(static_cast<std::size_t>(op.args[0])).type == OptionType::tcp_state &&
         plain.value == 0 && other.value == 0) {
@@ -16,11 +16,14 @@ Known known_outcome(const Op& op, const Outcome& plain, const Outcome& other, bo
         return {"names", false};
     }
     if (op.verb == Verb::unsent && plain.value == 0 && other.value == 0 &&
-        (other.extra[0] == 0 || plain.extra[0] == 0 || left)) {
+        (other.extra[0] == 0 || plain.extra[0] == 0 || past.left)) {
         return {"bytes_unsent", false};
     }
-    if (op.verb == Verb::epoll_wait && left && other.value > plain.value) {
+    if (op.verb == Verb::epoll_wait && past.left && other.value > plain.value) {
         return {"edge_after_return", true};
+    }
+    if (op.verb == Verb::epoll_wait && past.closed_of_several && other.value < plain.value) {
+        return {"closed_of_several", true};
     }
     return {};
 }

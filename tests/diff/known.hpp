@@ -13,10 +13,16 @@ struct Known {
     bool ends = false;          ///< what follows cannot be compared
 };
 
-/// Both worlds answered `op` otherwise. `left`: something before it has made a connection return to
-/// TCP.
+/// What happened before in the program.
+struct Past {
+    bool left = false; ///< a call has made a connection return to TCP
+    bool forked = false;
+    bool closed_of_several = false; ///< a descriptor went that a relative may have, too
+};
+
+/// Both worlds answered `op` otherwise.
 [[nodiscard]] Known
-known_outcome(const Op& op, const Outcome& plain, const Outcome& other, bool left);
+known_outcome(const Op& op, const Outcome& plain, const Outcome& other, const Past& past);
 /// Whether a call makes a connection return to TCP.
 [[nodiscard]] bool leads_to_tcp(const Op& op);
 

@@ -124,16 +124,20 @@ std::optional<std::string> Runner::views_differ() const {
     return what.empty() ? std::nullopt : std::optional(what);
 }
 
+bool Runner::relative_waits_for_all(int actor) {
+    const Actor& relative = at(actor ^ 2);
+    return relative.alive && relative.blocked &&
+           info(relative.op.verb).kinds[1] == Kind::message_flags &&
+           (relative.op.args[1] & MSG_WAITALL) != 0;
+}
+
 /// Whether a view differs by bytes for which a relative waits with MSG_WAITALL, and that TCP has
 /// given to it already.
 bool Runner::bytes_wait_for_relative() {
     for (int actor = 0; actor < kActors; ++actor) {
-        const Actor& relative = at(actor ^ 2);
-        const bool waits = relative.alive && relative.blocked &&
-                           info(relative.op.verb).kinds[1] == Kind::message_flags &&
-                           (relative.op.args[1] & MSG_WAITALL) != 0;
         const Actor& self = at(actor);
-        for (std::size_t slot = 0; slot < kSlots && waits && self.alive && !self.blocked; ++slot) {
+        const bool looks = relative_waits_for_all(actor) && self.alive && !self.blocked;
+        for (std::size_t slot = 0; slot < kSlots && looks; ++slot) {
             if (self.views[0][slot].unread < self.views[1][slot].unread) {
                 return true;
             }
@@ -179,13 +183,21 @@ void Runner::step(std::size_t at_op, const Op& op) {
     if (somebody_waits && comes_in_pieces(op)) {
         return;
     }
+    const bool receives = op.verb >= Verb::recv && op.verb <= Verb::splice_in;
+    if (receives && relative_waits_for_all(op.actor)) {
+        return; // it may take what TCP has given to the other one already: known, "wait_all"
+    }
     if (unsettled_ && !op.blind && together_.empty()) {
         settle(at_op);
         if (over()) {
             return;
         }
     }
-    left_ = left_ || leads_to_tcp(op);
+    past_.left = past_.left || leads_to_tcp(op);
+    past_.forked = past_.forked || op.verb == Verb::fork;
+    past_.closed_of_several =
+        past_.closed_of_several ||
+        (past_.forked && (op.verb == Verb::close || op.verb == Verb::dup || op.verb == Verb::dup2));
     spoiled_ =
         spoiled_ ||
         op.verb == Verb::exec; // the new image knows nothing of its listeners: all would be TCP
@@ -254,7 +266,8 @@ void Runner::begin() {
     at(0).alive = at(1).alive = true;
     together_.clear();
     held_.clear();
-    unsettled_ = cut_ = spoiled_ = timed_ = left_ = false;
+    unsettled_ = cut_ = spoiled_ = timed_ = false;
+    past_ = {};
     result_ = {};
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/diff/known.hpp"
 #include "tests/diff/worlds.hpp"
 
 namespace smcd::diff {
@@ -66,6 +67,7 @@ private:
     void settle(std::size_t at);
     bool look();
     std::optional<std::string> views_differ() const;
+    bool relative_waits_for_all(int actor);
     bool bytes_wait_for_relative();
     bool repeat_until_equal(int actor);
     void fail(std::size_t at, std::string what);
@@ -83,9 +85,9 @@ private:
     std::vector<std::pair<int, Request>> held_; ///< for the second world, not posted yet
     bool timed_ = false;                        ///< a call may end by its time limit
     bool unsettled_ = false;                    ///< behind a blind call
-    bool left_ = false;                         ///< a call has made a connection return to TCP
-    bool cut_ = false;                          ///< a known difference ended the comparison
-    bool spoiled_ = false;                      ///< the processes cannot serve another program
+    Past past_;
+    bool cut_ = false;     ///< a known difference ended the comparison
+    bool spoiled_ = false; ///< the processes cannot serve another program
     std::uint64_t ends_ = 0;
     std::uint64_t ends_counted_ = 0;
     Result result_;
