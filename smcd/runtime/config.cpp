@@ -11,6 +11,7 @@
 #include "clc/messages.hpp"
 #include "smcd/base/ids.hpp"
 #include "smcd/base/log.hpp"
+#include "smcd/runtime/settings.hpp"
 
 namespace smcd {
 namespace {
@@ -31,13 +32,8 @@ constexpr std::array<Profile, 4> kProfiles{{
     {"throughput", 15'000},
 }};
 
-const char* environment(const char* name, const char* alias = nullptr) noexcept {
-    const char* value = std::getenv(name);
-    return value == nullptr && alias != nullptr ? std::getenv(alias) : value;
-}
-
-void read_profile(Config& config) {
-    const char* value = environment("SMCD_PROFILE");
+void read_profile(const Settings& settings, Config& config) {
+    const char* value = settings.value("SMCD_PROFILE");
     if (value == nullptr) {
         return;
     }
@@ -73,15 +69,15 @@ std::string pnetid_of(std::string_view text) {
     return id.substr(0, kPnetidMax);
 }
 
-void read_fabric(Config& config) {
-    const auto text = [](const char* name) {
-        const char* value = environment(name);
+void read_fabric(const Settings& settings, Config& config) {
+    const auto text = [&](const char* name) {
+        const char* value = settings.value(name);
         return std::string(value == nullptr ? "" : value);
     };
     config.fabric = text("SMCD_FABRIC");
     config.pnetid = pnetid_of(text("SMCD_PNETID"));
     config.static_peers = text("SMCD_STATIC_PEERS");
-    if (const char* chid = environment("SMCD_FABRIC_CHID"); chid != nullptr) {
+    if (const char* chid = settings.value("SMCD_FABRIC_CHID"); chid != nullptr) {
         const unsigned long number = std::strtoul(chid, nullptr, 0);
         if (number < kFabricChidMin || number > kFabricChidMax) {
             SMCD_LOG(error, "SMCD_FABRIC_CHID '%s' is not between 0xFF00 and 0xFFFE", chid);
@@ -181,10 +177,11 @@ std::uint8_t size_class_for(std::uint64_t bytes) noexcept {
 
 Config read_config() {
     Config config;
-    const char* disabled = environment("SMCD_DISABLE");
+    const Settings settings = Settings::read(settings_path());
+    const char* disabled = settings.value("SMCD_DISABLE");
     config.disabled = disabled != nullptr && *disabled != '\0' && *disabled != '0';
-    read_profile(config);
-    if (const char* size = environment("SMCD_RCVBUF", "SMC_RCVBUF"); size != nullptr) {
+    read_profile(settings, config);
+    if (const char* size = settings.value("SMCD_RCVBUF", "SMC_RCVBUF"); size != nullptr) {
         const std::uint64_t bytes = parse_size(size);
         if (bytes == 0) {
             SMCD_LOG(error, "SMCD_RCVBUF '%s' is not a size", size);
@@ -192,23 +189,26 @@ Config read_config() {
             config.size_class = size_class_for(bytes);
         }
     }
-    if (const char* file = environment("SMCD_STATS_FILE"); file != nullptr) {
+    if (const char* file = settings.value("SMCD_STATS_FILE"); file != nullptr) {
         config.stats_file = file;
     }
-    if (const char* learn = environment("SMCD_LEARN"); learn != nullptr) {
+    if (const char* learn = settings.value("SMCD_LEARN"); learn != nullptr) {
         config.learns = std::string_view(learn) != "0";
     }
-    if (const char* ueid = environment("SMCD_UEID"); ueid != nullptr) {
+    if (const char* ueid = settings.value("SMCD_UEID"); ueid != nullptr) {
         config.ueids = parse_ueids(ueid);
     }
-    if (const char* uids = environment("SMCD_ALLOW_UIDS"); uids != nullptr) {
+    if (const char* uids = settings.value("SMCD_ALLOW_UIDS"); uids != nullptr) {
         config.allowed_uids = parse_uids(uids);
     }
-    read_fabric(config);
+    if (const char* seid = settings.value("SMCD_SEID"); seid != nullptr) {
+        config.offers_seid = std::string_view(seid) == "1";
+    }
+    read_fabric(settings, config);
     if (!config.fabric.empty()) {
         config.devices.push_back({DeviceKind::ivshmem, {}});
     }
-    if (const char* devices = environment("SMCD_DEVICES"); devices != nullptr) {
+    if (const char* devices = settings.value("SMCD_DEVICES"); devices != nullptr) {
         if (auto chosen = parse_devices(devices); !chosen.empty()) {
             config.devices = std::move(chosen);
         }

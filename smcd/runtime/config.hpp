@@ -1,4 +1,4 @@
-// Config: the settings of one process, read once from its environment. Floor 3, docs/configuration.md.
+// Config: the settings of one process, read once from its environment and the configuration file. Floor 3, docs/configuration.md.
 #pragma once
 
 #include <sys/types.h>
@@ -30,6 +30,7 @@ struct Config {
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
     std::vector<std::string> ueids;    ///< SMCD_UEID, at most kUeidsMax; empty: the built-in default
+    bool offers_seid = false;          ///< SMCD_SEID=1: the system enterprise id counts, too
     std::vector<DeviceChoice> devices{{}}; ///< SMCD_DEVICES, in order of preference
     std::vector<uid_t> allowed_uids;   ///< SMCD_ALLOW_UIDS: users besides our own that may share memory with us
     std::string profile = "balanced";
@@ -39,7 +40,7 @@ struct Config {
     std::string static_peers;          ///< SMCD_STATIC_PEERS (static_rules.hpp)
 };
 
-/// Reads the environment; values that make no sense keep the default and are reported once to the log.
+/// Reads the environment and the file; values that make no sense keep the default and are reported once to the log.
 [[nodiscard]] Config read_config();
 
 /// Takes over what the profile of that name means. false: there is none.

@@ -14,6 +14,7 @@
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/stream.hpp"
 #include "smcd/runtime/settle.hpp"
+#include "smcd/runtime/system_eid.hpp"
 
 namespace smcd {
 
@@ -39,6 +40,10 @@ bool make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
     }
     if (offer.ueids.count == 0) {
         offer.ueids.add(clc::default_ueid());
+    }
+    if (const auto seid = clc::make_ueid(system_eid()); process.config().offers_seid && seid) {
+        offer.has_seid = true;
+        offer.seid = *seid;
     }
     utsname system{};
     if (::uname(&system) == 0) {

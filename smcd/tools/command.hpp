@@ -30,6 +30,8 @@ void add_stats(CLI::App& program, int& status);
 void add_check(CLI::App& program, int& status);
 void add_explain(CLI::App& program, int& status);
 void add_info(CLI::App& program, int& status);
+/// `ueid` and `seid`.
+void add_eids(CLI::App& program, int& status);
 /// Commands that are programs of their own beside smcu: bench, fabric, device.
 [[nodiscard]] bool is_sibling(std::string_view command);
 /// For the help alone: their words go to become_sibling(), unread.

@@ -48,6 +48,7 @@ int run_program(const std::vector<std::string>& arguments) {
     add_check(program, status);
     add_explain(program, status);
     add_info(program, status);
+    add_eids(program, status);
     add_siblings(program);
     add_internal(program, status);
     try {
