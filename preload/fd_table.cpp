@@ -6,6 +6,20 @@
 
 namespace smcd::preload {
 
+void FdTable::exchange(int fd, const Socket* socket, std::uintptr_t tag) noexcept {
+    std::uintptr_t seen = load(fd);
+    if (seen == 0) {
+        return;
+    }
+    const auto object = reinterpret_cast<std::uintptr_t>(socket);
+    const auto number = static_cast<unsigned>(fd);
+    std::atomic<std::uintptr_t>& slot =
+        (*pages_[number / kPageSlots].load(std::memory_order_acquire))[number % kPageSlots];
+    while ((seen & ~kTagMask) == object && (seen & kTagMask) != kSet &&
+           !slot.compare_exchange_weak(seen, object | tag, std::memory_order_acq_rel)) {
+    }
+}
+
 bool FdTable::store(int fd, std::uintptr_t word) noexcept {
     const auto number = static_cast<unsigned>(fd);
     if (number >= kPages * kPageSlots) {

@@ -46,10 +46,14 @@ public:
     bool put_set(int fd, EpollSet* set) noexcept {
         return store(fd, reinterpret_cast<std::uintptr_t>(set) | kSet);
     }
-    /// The next active() calls `take`, which stores the number anew.
-    void put_inherited(int fd, Socket* socket, Socket* (*take)(int)) noexcept {
+    /// Like put_socket() where the number still names `socket`: another thread may close it at this moment.
+    void retag(int fd, const Socket* socket, bool active) noexcept {
+        exchange(fd, socket, active ? kActive : kPassive);
+    }
+    /// The next active() calls `take`, which stores the number anew. Where the number still names `socket`.
+    void retag_inherited(int fd, const Socket* socket, Socket* (*take)(int)) noexcept {
         take_ = take;
-        store(fd, reinterpret_cast<std::uintptr_t>(socket) | kInherited);
+        exchange(fd, socket, kInherited);
     }
     [[nodiscard]] bool inherited(int fd) const noexcept { return (load(fd) & kTagMask) == kInherited; }
     void clear(int fd) noexcept {
@@ -81,6 +85,7 @@ private:
         return page == nullptr ? 0 : (*page)[number % kPageSlots].load(std::memory_order_acquire);
     }
     bool store(int fd, std::uintptr_t word) noexcept;
+    void exchange(int fd, const Socket* socket, std::uintptr_t tag) noexcept;
 
     std::array<std::atomic<Page*>, kPages> pages_{};
     std::atomic<int> end_{0};

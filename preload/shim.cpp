@@ -99,23 +99,17 @@ void Shim::adopt(int fd, Socket* socket, bool active) noexcept {
 
 void Shim::retag(const Socket& socket, bool active) noexcept {
     if (socket.references.load(std::memory_order_relaxed) == 1) {
-        if (table.socket(socket.fd) == &socket) {
-            table.put_socket(socket.fd, const_cast<Socket*>(&socket), active);
-        }
+        table.retag(socket.fd, &socket, active);
         return;
     }
     for (int fd = 0; fd < table.end(); ++fd) {
-        if (table.socket(fd) == &socket) {
-            table.put_socket(fd, const_cast<Socket*>(&socket), active);
-        }
+        table.retag(fd, &socket, active);
     }
 }
 
 void Shim::retag_inherited(const Socket& socket) noexcept {
     for (int fd = socket.references.load(std::memory_order_relaxed) == 1 ? socket.fd : 0; fd < table.end(); ++fd) {
-        if (table.socket(fd) == &socket) {
-            table.put_inherited(fd, const_cast<Socket*>(&socket), &take);
-        }
+        table.retag_inherited(fd, &socket, &take);
         if (fd == socket.fd && socket.references.load(std::memory_order_relaxed) == 1) {
             return;
         }
