@@ -4,7 +4,7 @@ namespace smcd::diff {
 namespace {
 
 constexpr int kSeenEnough = 3; ///< of Judge::kRuns
-constexpr int kPlainRuns = 12; ///< each with other pauses between the calls
+constexpr int kPlainRuns = 24; ///< each with other pauses between the calls
 constexpr int kRarelySeen = 7; ///< below: a candidate of shrink() gets more than one chance
 constexpr int kChances = 4;
 

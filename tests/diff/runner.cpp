@@ -29,6 +29,12 @@ bool has_time_limit(const Op& op) {
     }
 }
 
+/// Calls that close what is in their slot, among them.
+bool may_close(Verb verb) {
+    return verb == Verb::close || verb == Verb::dup || verb == Verb::dup2 ||
+           verb == Verb::connect || verb == Verb::accept;
+}
+
 /// A waiting receive may see the pieces of these one by one, and how many depends on the moment.
 bool comes_in_pieces(const Op& op) {
     const bool has_flags = info(op.verb).kinds[1] == Kind::message_flags;
@@ -195,9 +201,7 @@ void Runner::step(std::size_t at_op, const Op& op) {
     }
     past_.left = past_.left || leads_to_tcp(op);
     past_.forked = past_.forked || op.verb == Verb::fork;
-    past_.closed_of_several =
-        past_.closed_of_several ||
-        (past_.forked && (op.verb == Verb::close || op.verb == Verb::dup || op.verb == Verb::dup2));
+    past_.closed_of_several = past_.closed_of_several || (past_.forked && may_close(op.verb));
     spoiled_ =
         spoiled_ ||
         op.verb == Verb::exec; // the new image knows nothing of its listeners: all would be TCP
