@@ -1,5 +1,8 @@
 // The client: Proposal, then Accept or Decline, then Confirm. Floor 3.
+#include <poll.h>
+
 #include "smcd/base/clock.hpp"
+#include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
@@ -65,6 +68,12 @@ Reason client_propose(Process& process, Socket& socket) {
     clc::LocalOffer offer;
     if (!make_offer(process, offer, true)) {
         return Reason::no_resources;
+    }
+    // A server that has ended already does not wait for us, and a Proposal into a closed connection would draw a reset
+    // in front of what it has said.
+    pollfd ended{socket.fd, POLLRDHUP, 0};
+    if (raw::poll(&ended, 1, 0) > 0) {
+        return Reason::peer_gone;
     }
     const clc::Message message = machine(socket).start(offer);
     return write_outbound(socket, message.span()) ? Reason::none : Reason::peer_gone;

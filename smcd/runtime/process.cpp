@@ -18,14 +18,14 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/inheritance.hpp"
+#include "smcd/runtime/lingering.hpp"
 #include "smcd/runtime/settle.hpp"
 #include "smcd/runtime/sleep_guard.hpp"
 
 namespace smcd {
 namespace {
 
-/// How long close() and exit may wait for a client's Confirm, so that bytes already sent are delivered.
-constexpr std::uint64_t kCloseLimitNs = 500 * kNsPerMs;
+/// How long exit may wait for a client's Confirm, so that bytes already sent are delivered.
 constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
 
 std::uint64_t inode_of(int fd) noexcept {
@@ -126,6 +126,7 @@ void Process::drop_handshake_dmb(Socket& socket) {
 }
 
 void Process::release_socket(Socket& socket) {
+    linger_for_proposal(*this, socket);
     if (may_end_now(*this, socket)) {
         end_socket(socket);
     }
@@ -160,6 +161,7 @@ void Process::end_socket(Socket& socket) {
     socket.block = nullptr;
     socket.device = nullptr;
     socket.kept.reset();
+    socket.linger_until_ns.store(0, std::memory_order_relaxed);
     socket.non_blocking.store(false, std::memory_order_relaxed);
     socket.receive_timeout_known.store(false, std::memory_order_relaxed);
     socket.send_timeout_known.store(false, std::memory_order_relaxed);
@@ -315,6 +317,7 @@ void Process::at_exit() {
         const std::uint64_t now = monotonic_ns();
         if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
             handshake_close(*this, socket, end - now);
+            await_proposal_at_exit(*this, socket);
         }
         if (socket.channel.device != nullptr && socket.phase() != Phase::smc) {
             statistics_.absorb(*socket.block);

@@ -21,6 +21,7 @@
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/hangup.hpp"
+#include "smcd/runtime/lingering.hpp"
 #include "smcd/runtime/process.hpp"
 
 namespace smcd {
@@ -100,7 +101,7 @@ void Progress::Impl::on_connections(Process& process) {
         static_cast<void>(watches.load(std::memory_order_acquire));
         for (int i = 0; i < n; ++i) {
             const epoll_event& event = events[static_cast<std::size_t>(i)];
-            const std::lock_guard guard(process.lifecycle_mutex());
+            std::unique_lock guard(process.lifecycle_mutex());
             Socket* socket = socket_of(event.data.u64);
             if (socket == nullptr) {
                 continue;
@@ -111,6 +112,8 @@ void Progress::Impl::on_connections(Process& process) {
                 socket->tcp_events.fetch_add(1, std::memory_order_release);
                 handshake_drive(process, *socket);
                 process.wake_local(*socket);
+                guard.unlock();
+                end_linger_if_due(process, *socket);
             }
         }
         if (n < static_cast<int>(events.size())) {
@@ -163,9 +166,11 @@ void Progress::Impl::on_timer(Process& process) {
         });
     }
     for (const std::uint64_t tag : due) {
-        const std::lock_guard guard(process.lifecycle_mutex());
+        std::unique_lock guard(process.lifecycle_mutex());
         if (Socket* socket = socket_of(tag); socket != nullptr) {
             handshake_on_deadline(process, *socket, now);
+            guard.unlock();
+            end_linger_if_due(process, *socket);
         }
     }
     const std::lock_guard guard(mutex);

@@ -41,27 +41,6 @@ bool on_alternate_stack() noexcept {
     return ::sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_ONSTACK) != 0;
 }
 
-bool enter(Socket& socket) noexcept {
-    std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
-    do {
-        if ((seen & (kEndsLast | kEnded)) != 0) {
-            return false;
-        }
-    } while (!socket.sleepers.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel));
-    return true;
-}
-
-void leave(Process& process, Socket& socket) noexcept {
-    std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
-    std::uint32_t next = 0;
-    do {
-        next = seen == (kEndsLast | 1U) ? kEnded : seen - 1;
-    } while (!socket.sleepers.compare_exchange_weak(seen, next, std::memory_order_acq_rel));
-    if (next == kEnded) {
-        process.end_socket(socket);
-    }
-}
-
 /// The application's number goes in a moment: the TCP connection lives on behind one of ours.
 void keep_open(Process& process, Socket& socket) noexcept {
     auto kept = lift_fd(UniqueFd(raw::fcntl(socket.fd, F_DUPFD_CLOEXEC, 0)));
@@ -77,7 +56,7 @@ void keep_open(Process& process, Socket& socket) noexcept {
 /// A thread that is cancelled in its sleep leaves no other way.
 void drop_all(void* process) noexcept {
     while (own.count > 0) {
-        leave(*static_cast<Process*>(process), *own.sleeps[--own.count].socket);
+        let_go(*static_cast<Process*>(process), *own.sleeps[--own.count].socket);
     }
     own.listed = false;
 }
@@ -95,6 +74,27 @@ void drop_at_thread_exit(Process& process) noexcept {
 
 }  // namespace
 
+bool hold_open(Socket& socket) noexcept {
+    std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
+    do {
+        if ((seen & (kEndsLast | kEnded)) != 0) {
+            return false;
+        }
+    } while (!socket.sleepers.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel));
+    return true;
+}
+
+void let_go(Process& process, Socket& socket) noexcept {
+    std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
+    std::uint32_t next = 0;
+    do {
+        next = seen == (kEndsLast | 1U) ? kEnded : seen - 1;
+    } while (!socket.sleepers.compare_exchange_weak(seen, next, std::memory_order_acq_rel));
+    if (next == kEnded) {
+        process.end_socket(socket);
+    }
+}
+
 bool SleepGuard::enter(Process& process, Socket& socket) noexcept {
     if (socket_ != nullptr) {
         return true;
@@ -103,7 +103,7 @@ bool SleepGuard::enter(Process& process, Socket& socket) noexcept {
     if (own.count == own.sleeps.size()) {
         return true;  // handlers inside handlers: unheld
     }
-    if (!smcd::enter(socket)) {
+    if (!hold_open(socket)) {
         return false;
     }
     drop_at_thread_exit(process);
@@ -118,7 +118,7 @@ void SleepGuard::end_hold(Process& process) noexcept {
     if (own.count > 0 && own.sleeps[own.count - 1].mark == &mark_) {
         --own.count;
     }
-    smcd::leave(process, *socket_);
+    let_go(process, *socket_);
     socket_ = nullptr;
 }
 
@@ -141,7 +141,7 @@ void drop_abandoned_sleeps(Process& process) noexcept {
         }
         Socket* const socket = last.socket;
         --own.count;
-        leave(process, *socket);
+        let_go(process, *socket);
     }
 }
 

@@ -13,6 +13,11 @@ namespace smcd {
 class Process;
 class Socket;
 
+/// A hold by hand. false: the connection was closed before.
+[[nodiscard]] bool hold_open(Socket& socket) noexcept;
+/// The last one to let go of a closed connection ends it; not under Process::lifecycle_mutex().
+void let_go(Process& process, Socket& socket) noexcept;
+
 /// One call's hold. Lives in the frame of the call. No destructor: cancellation must find no frame of ours with anything to
 /// clean up (waiting.cpp); the hold of a cancelled thread ends with the thread.
 class SleepGuard {

@@ -174,6 +174,32 @@ void listener_goes_first(Context& c) {
     c.say("ends without an error: %d", silent);
 }
 
+// A server that accepts, says little or nothing, and closes: the client finds an orderly end, however early it looks.
+void accepted_and_closed_at_once(Context& c) {
+    const int listener = listen_on("127.0.0.1", 0, 8);
+    int errors = 0;
+    std::size_t bytes = 0;
+    for (int round = 0; round < 400; ++round) {
+        const std::jthread server([&] {
+            const int fd = accept_one(listener);
+            if (round % 2 == 1) {
+                ::send(fd, "banner", 6, MSG_NOSIGNAL);
+            }
+            ::close(fd);
+        });
+        const int fd = connect_to("127.0.0.1", local_port(listener));
+        errors += socket_error(fd) != 0 ? 1 : 0;
+        std::array<char, 16> buffer{};
+        ssize_t got = 0;
+        while ((got = ::recv(fd, buffer.data(), buffer.size(), 0)) > 0) {
+            bytes += static_cast<std::size_t>(got);
+        }
+        errors += got < 0 ? 1 : 0;
+        ::close(fd);
+    }
+    c.say("errors %d, bytes %zu", errors, bytes);
+}
+
 constexpr std::array kCases = {
     Case{"peer_resets",                         peer_resets                        },
     Case{"reset_seen_by_send",                  reset_seen_by_send                 },
@@ -189,6 +215,7 @@ constexpr std::array kCases = {
     Case{"half_closed_then_reset",              half_closed_then_reset             },
     Case{"peer_half_closed_then_reset",         peer_half_closed_then_reset        },
     Case{"listener_goes_first",                 listener_goes_first                },
+    Case{"accepted_and_closed_at_once",         accepted_and_closed_at_once        },
 };
 
 } // namespace
