@@ -1,6 +1,8 @@
 // EpollSet: registrations, and their ways between the kernel and us. Floor 4.
 #include "preload/epoll_set.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -199,8 +201,11 @@ void EpollSet::give_to_kernel(const RealCalls& real, Entry& entry) {
     if (entry.disabled) {
         event.events &= kModes;
     }
+    // The number may have been closed, and used again, while a copy (dup) keeps the connection in the set.
+    struct stat now {};
+    const bool names_it = ::fstat(entry.fd, &now) == 0 && now.st_ino == entry.socket->inode;
     // A relative that shares the kernel set may have done so already (EEXIST).
-    real.epoll_ctl(epfd(), EPOLL_CTL_ADD, entry.fd, &event);
+    real.epoll_ctl(epfd(), EPOLL_CTL_ADD, names_it ? entry.fd : entry.socket->fd, &event);
     entry.in_kernel = true;
     --ours_;
 }
