@@ -73,7 +73,8 @@ protected:
     Program program_;
     bool warm_ = true;
     bool forked_ = false;
-    bool intact_ = true; ///< nothing has ended yet, nobody sends to itself
+    bool urgent_ = false; ///< a byte was sent with MSG_OOB
+    bool intact_ = true;  ///< nothing has ended yet, nobody sends to itself
     std::array<std::array<bool, kSlots>, 2> open_{};
     std::array<bool, 2> child_{};
     std::array<std::int64_t, 2> sets_{};

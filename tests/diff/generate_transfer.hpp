@@ -29,7 +29,10 @@ protected:
         flags |= warm_ && intact_ && chance(1)
                      ? MSG_MORE
                      : 0; // cold, TCP holds it back longer than calm takes
-        flags |= !forked_ && intact_ && chance(2) ? MSG_OOB : 0;
+        if (!forked_ && intact_ && !urgent_ && chance(2)) {
+            flags |= MSG_OOB; // not twice: TCP drops one that is unread when the next comes
+            urgent_ = true;
+        }
         flags |=
             chance(1) ? one_of<std::int64_t>({MSG_EOR, MSG_DONTROUTE, MSG_ERRQUEUE, 0x800}) : 0;
         const Verb verb = one_of<Verb>({Verb::send,
