@@ -54,6 +54,14 @@ private:
     std::size_t rest_ = 0;
 };
 
+/// The peer's last look at our consumer cursor is exact. Never backwards: a receiver may publish meanwhile.
+void publish_all_consumed(ConnBlock& block) noexcept {
+    std::uint64_t published = block.rx.published.load(std::memory_order_seq_cst);
+    while (!block.rx.published.compare_exchange_weak(
+        published, block.rx.consumer.load(std::memory_order_acquire), std::memory_order_seq_cst)) {
+    }
+}
+
 }  // namespace
 
 /// Accepts the peer's consumer cursor; returns the free bytes.
@@ -107,9 +115,13 @@ bool TxPath::publish(std::uint64_t began, std::uint32_t n) noexcept {
     tx.bytes.store(tx.bytes.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     notify_data(channel_);
     // sync: goodbye. We publish, fence (in notify_data), and look for the peer's end; it says its end, fences, and looks
-    // for bytes. So one of both sees that these bytes came too late, and resets the connection.
+    // for bytes. So one of both sees that these bytes came too late, and resets the connection. Its last word tells how
+    // far it has read: it may have ended because of these very bytes.
     if (refresh_peer_flags() != 0) [[unlikely]] {
-        static_cast<void>(sends_into_void());
+        const CdcWord last = unpack(channel_.own.cdc->consumer.load(std::memory_order_acquire));
+        if ((last.state_flags & kPeerConnAbort) != 0 || last.cursor != unpack(newest).cursor) {
+            static_cast<void>(sends_into_void());
+        }
     }
     return true;
 }
@@ -232,6 +244,9 @@ bool TxPath::commit(const Reservation& reservation, std::uint32_t n) noexcept {
 }
 
 void TxPath::send_state(std::uint8_t flags) noexcept {
+    if ((flags & kPeerGone) != 0) {
+        publish_all_consumed(*channel_.block);
+    }
     // seq_cst: the receiving side may store the consumer word at the same time (store_consumer_word()).
     channel_.block->tx.state_flags.fetch_or(flags, std::memory_order_seq_cst);
     store_consumer_word(channel_);

@@ -140,6 +140,30 @@ TEST(Ending, WhatIsSentToAClosedPeerVanishesThenFails) {
     EXPECT_EQ(after.error, EPIPE);
 }
 
+TEST(Ending, APeerThatReadsAndClosesAtOnceIsNoReset) {
+    for (const std::size_t size : {std::size_t{1}, std::size_t{kRing / 8}}) {
+        Connection c;
+        c.b->bells.futex_in.store(1);
+        c.a->device.on_wake = [&] {
+            ASSERT_EQ(receive(*c.b, kRing).result.bytes, size);
+            c.b->tx.send_state(kPeerConnClosed);
+        };
+        EXPECT_EQ(send(*c.a, std::string(size, 'x')).bytes, size);
+        ASSERT_EQ(c.a->device.wakes, 1);
+        EXPECT_EQ(send(*c.a, "").status, IoStatus::ok);
+        EXPECT_EQ(receive(*c.a, 1).result.status, IoStatus::end_of_stream);
+    }
+}
+
+TEST(Ending, APeerThatClosesBeforeItReadsIsAReset) {
+    Connection c;
+    c.b->bells.futex_in.store(1);
+    c.a->device.on_wake = [&] { c.b->tx.send_state(kPeerConnClosed); };
+    EXPECT_EQ(send(*c.a, "too late").bytes, 8U);
+    ASSERT_EQ(c.a->device.wakes, 1);
+    EXPECT_EQ(send(*c.a, "").error, EPIPE);
+}
+
 TEST(Ending, AFullRingNoticesThatThePeerClosed) {
     Connection c;
     ASSERT_EQ(send(*c.a, std::string(kRing, 'x')).bytes, kRing);

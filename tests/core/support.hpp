@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <random>
@@ -52,6 +53,9 @@ public:
     void wake(const dev::RemoteDmb& /*dmb*/, std::atomic<std::uint32_t>& word) noexcept override {
         ++wakes;
         word.store(0);
+        if (on_wake) {
+            on_wake();
+        }
     }
     std::size_t harvest(unsigned /*door*/,
                         const std::function<void(SbaIndex)>& /*on_signal*/) override {
@@ -71,6 +75,7 @@ public:
     std::vector<Move> moves;
     int signals = 0;
     int wakes = 0;
+    std::function<void()> on_wake; ///< the other side runs before wake() returns
     std::uint64_t last_doors = 0;
 };
 
