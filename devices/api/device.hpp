@@ -105,6 +105,12 @@ public:
     /// Handles what poll_fd() announced; never blocks.
     virtual void service() = 0;
 
+    /// Whether drained() may ever say yes: then somebody has to look now and then.
+    [[nodiscard]] virtual bool can_be_drained() const noexcept { return false; }
+
+    /// Whether an administrator wants connections off the device. Never blocks.
+    [[nodiscard]] virtual bool drained() const noexcept { return false; }
+
     /// Called when a sleeping peer cannot be rung. Devices that always can ignore it.
     virtual void set_last_resort(std::function<void(const RemoteDmb&)> /*wake_peer*/) {}
 

@@ -59,6 +59,7 @@ public:
     bool has_link(LinkGroupId remote);
     Result<void> start_forwarder();
     bool service();
+    [[nodiscard]] bool drained() const noexcept;
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();

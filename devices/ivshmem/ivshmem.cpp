@@ -158,6 +158,10 @@ void IvshmemDevice::service() {
     static_cast<void>(impl_->service());
 }
 
+bool IvshmemDevice::drained() const noexcept {
+    return impl_->drained();
+}
+
 void IvshmemDevice::set_last_resort(std::function<void(const RemoteDmb&)> wake_peer) {
     impl_->last_resort = std::move(wake_peer);
 }

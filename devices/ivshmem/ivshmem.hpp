@@ -85,6 +85,10 @@ public:
     /// goes on.
     void service() override;
 
+    [[nodiscard]] bool can_be_drained() const noexcept override { return true; }
+
+    [[nodiscard]] bool drained() const noexcept override;
+
     /// Called with the DMB whose owner is to be woken when its eventfd has not reached us. To be
     /// set before the first connection.
     void set_last_resort(std::function<void(const RemoteDmb&)> wake_peer) override;

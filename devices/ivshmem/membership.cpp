@@ -218,6 +218,19 @@ void IvshmemDevice::Impl::update_polling() noexcept {
     forwarder->set_polling(polled_dmbs_ > 0);
 }
 
+bool IvshmemDevice::Impl::drained() const noexcept {
+    if (region.header().drained.load(std::memory_order_relaxed) != 0) {
+        return true;
+    }
+    const std::size_t count = members_count_.load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < count; ++i) {
+        if (region.slot(members_[i].slot).peer.drained.load(std::memory_order_relaxed) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool IvshmemDevice::Impl::service() {
     const std::lock_guard guard(mutex_);
     return take_news();

@@ -20,6 +20,7 @@
 #include "smcd/base/high_fd.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/drain_watch.hpp"
 #include "smcd/runtime/hangup.hpp"
 #include "smcd/runtime/lingering.hpp"
 #include "smcd/runtime/process.hpp"
@@ -50,7 +51,7 @@ Socket* socket_of(std::uint64_t tag) noexcept {
 }  // namespace
 
 struct Progress::Impl {
-    explicit Impl(int set_fd) : connections(io, set_fd), timer(io) {}
+    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), drains(io, process) {}
 
     asio::io_context io{1};
     asio::posix::stream_descriptor connections; ///< our epoll set of connections
@@ -62,6 +63,7 @@ struct Progress::Impl {
     };
     std::vector<std::unique_ptr<WatchedDevice>> devices; ///< under the mutex
     asio::steady_timer timer;
+    DrainWatch drains;
     std::atomic<std::uint32_t> watches{0};      ///< calls of watch()
     std::mutex mutex;
     struct Deadline {
@@ -215,7 +217,7 @@ bool Progress::start() {
     try {
         auto set_fd = lift_fd(UniqueFd(raw::epoll_create1(EPOLL_CLOEXEC)));
         if (set_fd) {
-            impl_ = std::make_unique<Impl>(set_fd->release());
+            impl_ = std::make_unique<Impl>(set_fd->release(), process_);
             impl_->wait_connections(process_);
             impl_->thread = std::thread([this] {
                 this_is_progress = true;
@@ -257,6 +259,11 @@ bool Progress::watch(Socket& socket) {
     }
     socket.watch_epoch.store(epoch(), std::memory_order_relaxed);
     watch_devices();
+    if (socket.device != nullptr && socket.device->can_be_drained()) {
+        const bool outer = std::exchange(this_is_progress, true);
+        asio::post(impl_->io, [this] { impl_->drains.start(); });
+        this_is_progress = outer;
+    }
     return true;
 }
 

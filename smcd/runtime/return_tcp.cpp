@@ -218,6 +218,12 @@ void return_step(Process& process, Socket& socket) {
     }
 }
 
+void return_begin(Process& process, Socket& socket, Reason reason) {
+    if (socket.phase() == Phase::smc && begin_here(process, socket, reason)) {
+        process.progress().watch(socket); // its frame may be here already
+    }
+}
+
 bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
     const int saved = errno;
     const std::uint64_t end = monotonic_ns() + kAnswerLimitNs;

@@ -24,6 +24,10 @@ class Process;
 /// handler interrupted a call on the same connection.
 bool return_to_tcp(Process& process, Socket& socket, Reason reason);
 
+/// The same without waiting: the progress thread goes on with it. Nothing happens where the
+/// connection is not accelerated, or there is no way back. Thread: progress.
+void return_begin(Process& process, Socket& socket, Reason reason);
+
 enum class TcpState { nothing, ended, broken };
 
 struct TcpNews {

@@ -86,6 +86,45 @@ class FabricServer(FabricCase):
     def test_crash_and_restart(self):
         self.check_restart(signal.SIGKILL)
 
+    def test_a_connection_is_drained(self):
+        """It goes on over TCP, and new ones use another device."""
+        if not lib.BOTH_SHIMMED:
+            return
+        server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER)
+        server.expect("ready")
+        old = self.inside(1, lib.PYTHON, "-c", LINE_CLIENT)
+        old.say("before")
+        old.expect("back before")
+        self.assertEqual(self.ask("drain", "--all")["peers"], 2)
+
+        def reason(process):
+            done = subprocess.run([SMCU, "ss", "--json", "--pid", str(process.pid)],
+                                  stdout=subprocess.PIPE, text=True, check=True)
+            rows = [row for row in json.loads(done.stdout)["connections"] if row["mode"] == "TCP"]
+            return rows[0]["reason_name"] if rows else None
+        # Whoever looked first took it back.
+        names = {lib.wait_until(lambda side=side: reason(side), 20, "a return to TCP")
+                 for side in (old, server)}
+        self.assertIn("device_drained", names)
+        self.assertLessEqual(names, {"device_drained", "returned_by_peer"})
+        for line in ("after", "the", "return"):
+            old.say(line)
+            old.expect(f"back {line}")
+        # In one namespace there is another device: it serves, although it is second.
+        near = self.inside(0, lib.PYTHON, "-c", LINE_CLIENT, SMCD_DEVICES="ivshmem,loopback")
+        near.say("near")
+        near.expect("back near")
+        rows = json.loads(subprocess.run([SMCU, "ss", "--json", "--pid", str(near.pid)], check=True,
+                                         stdout=subprocess.PIPE).stdout)["connections"]
+        self.assertEqual([row["device"] for row in rows if row["mode"] == "SMCD"], ["loopback"])
+        for client in (old, near):
+            client.popen.stdin.close()
+            client.finish()
+        self.ask("drain", "--all", "--undo")
+        new = self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, PORT, 100_000))
+        new.finish(100)
+        self.assert_accelerated(new.stats())
+
     def test_drained(self):
         if lib.BOTH_SHIMMED:
             self.ask("drain", "--all")
