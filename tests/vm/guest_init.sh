@@ -80,6 +80,7 @@ client)
     ;;
 again)
     send 7003 second
+    smcu run -- socat TCP-LISTEN:7005,reuseaddr PIPE &
     ;;
 esac
 while :; do sleep 1000; done

@@ -131,6 +131,20 @@ class VirtualMachines(unittest.TestCase):
         client.expect(r"tick \d+")
         again = self.boot("again", memory())
         self.check_transfer(server, again, "second")
+        # The server tells everybody when a machine is gone, whatever its processes were about.
+        live = self.wait_for(lambda: {number for number, state in peers()
+                                      if number >= 2048 and state == "live"})
+        again.kill()
+        self.wait_for(lambda: live <= {number for number, state in peers() if state == "left"})
+
+    def wait_for(self, condition, seconds=120):
+        """The first value that is true."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if value := condition():
+                return value
+            time.sleep(0.05)
+        raise machine.Failure("what was waited for did not come")
 
 
 if __name__ == "__main__":
