@@ -25,6 +25,9 @@ Known known_outcome(const Op& op, const Outcome& plain, const Outcome& other, co
     if (op.verb == Verb::epoll_wait && past.closed_of_several && other.value < plain.value) {
         return {"closed_of_several", true};
     }
+    if (op.verb == Verb::epoll_wait && past.outer_edge && other.value == plain.value + 1) {
+        return {"outer_edge", true};
+    }
     return {};
 }
 

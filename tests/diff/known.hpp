@@ -17,6 +17,7 @@ struct Known {
 struct Past {
     bool left = false; ///< a call has made a connection return to TCP
     bool forked = false;
+    bool outer_edge = false;        ///< a set is in another one, edge-triggered
     bool closed_of_several = false; ///< a descriptor went that a relative may have, too
 };
 

@@ -1,6 +1,7 @@
 #include "tests/diff/runner.hpp"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -201,6 +202,9 @@ void Runner::step(std::size_t at_op, const Op& op) {
     }
     past_.left = past_.left || leads_to_tcp(op);
     past_.forked = past_.forked || op.verb == Verb::fork;
+    past_.outer_edge =
+        past_.outer_edge ||
+        (op.verb == Verb::epoll_nest && (op.args[2] & std::int64_t{std::uint32_t{EPOLLET}}) != 0);
     past_.closed_of_several = past_.closed_of_several || (past_.forked && may_close(op.verb));
     spoiled_ =
         spoiled_ ||
