@@ -198,6 +198,8 @@ void drive(Shim& shim, std::span<const pollfd> fds) {
             shim.epoll.on_phase(*socket);  // a relative did it, and could tell only its own table and sets
         } else if (socket != nullptr && socket->phase() != Phase::smc) {
             handshake_drive(shim.process, *socket);
+        } else if (socket != nullptr) {
+            shim.process.progress().ensure_watched(*socket);  // inherited: nobody here hears of its end yet
         } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
             shim.epoll.step(*set);
         }
