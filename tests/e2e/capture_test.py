@@ -58,7 +58,19 @@ class Capture(lib.Case):
         self.inside = ["ip", "netns", "exec", self.name]
 
     def record(self, number, devices):
-        """The pcap file of one connection between programs with these devices."""
+        """The pcap file of one connection between programs with these devices.
+
+        Bytes wait 50 ms for the verdict, which may be too short here and now: then once more.
+        """
+        for _ in range(20):
+            path, reasons = self.connect(number, devices)
+            if "timed_out" not in reasons:
+                break
+        self.assertEqual(reasons, set())
+        return path
+
+    def connect(self, number, devices):
+        """The pcap file, and why the connection stayed on TCP, for both sides."""
         path = self.folder / f"{number}.pcap"
         region = self.folder / f"{number}.region"
         with open(region, "wb") as file:
@@ -73,10 +85,9 @@ class Capture(lib.Case):
                              "9k", "--rx", "10k"], wrap, env=env)
         client.finish()
         server.finish()
-        self.assertEqual((server.stats()["accelerated"], client.stats()["accelerated"]), (1, 1))
         recorder.popen.stdin.close()
         recorder.finish()
-        return path
+        return path, {*server.stats()["tcp_reasons"], *client.stats()["tcp_reasons"]}
 
     def tshark(self, path, *words):
         done = subprocess.run(["tshark", "-r", str(path), *words], stdout=subprocess.PIPE,
