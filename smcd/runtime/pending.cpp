@@ -6,6 +6,7 @@
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/stream.hpp"
 
 namespace smcd {
 namespace {
@@ -67,7 +68,8 @@ PollMask pending_poll(Socket& socket) noexcept {
     if ((flags & kFlagShutWrite) != 0 || room) {
         mask |= POLLOUT | POLLWRNORM;
     }
-    return mask;
+    // Whoever ends the phase at this moment makes part of this wrong: a look that does not wait would miss what is there.
+    return block->phase.load(std::memory_order_acquire) == phase ? mask : stream_poll(socket);
 }
 
 WaitStatus wait_for_phase(Process& process,
