@@ -214,7 +214,14 @@ int EpollRegistry::wait_kernel(EpollSet& set, const Request& request) {
         n = kernel_wait(real_, set, request.events, request.deadline_ns, request.mask);
     }
     set.kernel_waiters.fetch_sub(1, std::memory_order_seq_cst);
-    return n <= 0 ? n : set.settle(real_, request.events, 0, n);
+    const int kept = n <= 0 ? n : set.settle(real_, request.events, 0, n);
+    return n > 0 && kept == 0 ? behind_doors(set, request) : kept;
+}
+
+/// The kernel told of nothing but doorbells, which may have had the only places: who does not wait would miss the rest.
+int EpollRegistry::behind_doors(EpollSet& set, const Request& request) {
+    const int n = kernel_poll(real_, set, request.events, request.mask);
+    return n <= 0 ? 0 : set.settle(real_, request.events, 0, n);
 }
 
 /// Everything that is ready now: our entries first, then the kernel's; when ours filled the last
@@ -229,15 +236,19 @@ int EpollRegistry::look(EpollSet& set, const Request& request) {
     const auto rest = events.subspan(static_cast<std::size_t>(n));
     set.kernel_turn.store(rest.empty(), std::memory_order_relaxed);
     int total = n;
+    int k = 0;
     if ((n == 0 || stale || kernel_turn) && !rest.empty()) {
         set.kernel_polled_ns.store(now, std::memory_order_relaxed);
-        const int k = kernel_poll(real_, set, rest, request.mask);
+        k = kernel_poll(real_, set, rest, request.mask);
         if (k < 0 && n == 0) {
             return k;
         }
         total += std::max(k, 0);
     }
     total = set.settle(real_, events, n, total);
+    if (total == 0 && k > 0) {
+        total = behind_doors(set, request);
+    }
     if (total == 0 && kernel_turn) {
         n = set.collect(events);
         total = set.settle(real_, events, n, n);

@@ -82,6 +82,7 @@ private:
 
     int wait_all(EpollSet& set, const Request& request);
     int wait_kernel(EpollSet& set, const Request& request);
+    int behind_doors(EpollSet& set, const Request& request);
     int look(EpollSet& set, const Request& request);
     int sleep(EpollSet& set, const Request& request);
 
