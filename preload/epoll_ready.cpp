@@ -18,6 +18,8 @@ constexpr std::uint32_t kModes = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXC
 /// What the kernel says of a set with something to report.
 constexpr std::uint32_t kSetReady = EPOLLIN | EPOLLRDNORM;
 
+constexpr std::uint64_t kMarkBegin = 0xCBF2'9CE4'8422'2325ULL;
+
 /// Folds a number into a mark (FNV).
 std::uint64_t mix(std::uint64_t mark, std::uint64_t value) noexcept {
     constexpr std::uint64_t kPrime = 0x100'0000'01B3ULL;
@@ -84,15 +86,16 @@ bool EpollSet::due(Nested& nested) {
     return mark != 0 && news;
 }
 
-int EpollSet::collect(std::span<epoll_event> events) {
+int EpollSet::collect(const RealCalls& real, std::span<epoll_event> events) {
     const std::lock_guard guard(mutex_);
+    refresh();
     std::size_t count = 0;
-    const std::size_t total = entries_.size() + nested_.size();
+    const std::size_t total = hot_.size() + nested_.size();
     for (std::size_t i = 0; i < total && count < events.size(); ++i) {
         next_ = next_ + 1 >= total ? 0 : next_ + 1;
         epoll_event& event = events[count];
-        if (next_ >= entries_.size()) {
-            Nested& nested = *nested_[next_ - entries_.size()];
+        if (next_ >= hot_.size()) {
+            Nested& nested = *nested_[next_ - hot_.size()];
             if (due(nested)) {
                 event.events = kSetReady;
                 event.data.u64 = nested_tag(&nested);
@@ -100,23 +103,28 @@ int EpollSet::collect(std::span<epoll_event> events) {
             }
             continue;
         }
-        Entry& entry = entries_[next_];
+        Entry& entry = entries_[hot_[next_]];
         const PollMask mask = due(entry);
         if (mask == 0) {
+            ++entry.idle_looks;
+            idle_ = true;
             continue;
         }
         event.events = mask;
         event.data = entry.interest.data;
         ++count;
+        entry.idle_looks = 0;
         entry.disabled = (entry.interest.events & EPOLLONESHOT) != 0;
     }
+    chill_idle(real);
     return static_cast<int>(count);
 }
 
-bool EpollSet::any_ready() {
-    const std::lock_guard guard(mutex_);
-    const bool found = std::any_of(entries_.begin(), entries_.end(), [](const Entry& entry) {
-        Entry copy = entry;
+/// The caller holds the lock.
+bool EpollSet::any_due() {
+    refresh();
+    const bool found = std::any_of(hot_.begin(), hot_.end(), [this](std::size_t position) {
+        Entry copy = entries_[position];
         return due(copy) != 0;
     });
     return found || std::any_of(nested_.begin(), nested_.end(), [](const auto& nested) {
@@ -125,25 +133,36 @@ bool EpollSet::any_ready() {
            });
 }
 
+bool EpollSet::any_ready() {
+    const std::lock_guard guard(mutex_);
+    return any_due();
+}
+
 std::uint64_t EpollSet::ready_mark() {
     const std::lock_guard guard(mutex_);
-    std::uint64_t mark = 0;
-    for (const Entry& entry : entries_) {
-        Entry copy = entry;
+    refresh();
+    // Sums: the order of the entries changes, and that is no news.
+    std::uint64_t sum = 0;
+    bool found = false;
+    for (const std::size_t position : hot_) {
+        Entry copy = entries_[position];
         if (const PollMask mask = due(copy); mask != 0) {
-            const std::uint32_t stalls = entry.socket->send_stalls.load(std::memory_order_relaxed);
-            const bool data = (entry.interest.events & kData) != 0;
-            mark = mix(mix(mark, mask), arrival_of(*entry.socket) & (data ? ~0ULL : kEndMark));
-            mark = mix(mark, (mask & EPOLLOUT) != 0 ? stalls : 0) | 1U;
+            const std::uint32_t stalls = copy.socket->send_stalls.load(std::memory_order_relaxed);
+            const bool data = (copy.interest.events & kData) != 0;
+            std::uint64_t own = mix(mix(kMarkBegin, static_cast<std::uint64_t>(copy.fd)), mask);
+            own = mix(own, arrival_of(*copy.socket) & (data ? ~0ULL : kEndMark));
+            sum += mix(own, (mask & EPOLLOUT) != 0 ? stalls : 0);
+            found = true;
         }
     }
     for (const auto& nested : nested_) {
         Nested copy = *nested;
         if (due(copy)) {
-            mark = mix(mark, copy.seen_mark) | 1U;
+            sum += mix(kMarkBegin, copy.seen_mark);
+            found = true;
         }
     }
-    return mark;
+    return found ? sum | 1U : 0;
 }
 
 bool EpollSet::has_connections() {
@@ -155,7 +174,9 @@ bool EpollSet::has_connections() {
 
 void EpollSet::unsettled(std::vector<Socket*>& sockets) {
     const std::lock_guard guard(mutex_);
-    for (const Entry& entry : entries_) {
+    refresh();
+    for (const std::size_t position : hot_) { // such an entry is never cold
+        const Entry& entry = entries_[position];
         if (!entry.in_kernel && entry.socket->phase() != Phase::smc) {
             sockets.push_back(entry.socket);
         }

@@ -115,7 +115,7 @@ EpollSet* EpollRegistry::acquire(int epfd) {
         set = free_.back();
         free_.pop_back();
     }
-    set->open(epfd);
+    set->open(epfd, process_);
     return set;
 }
 
@@ -229,7 +229,7 @@ int EpollRegistry::behind_doors(EpollSet& set, const Request& request) {
 int EpollRegistry::look(EpollSet& set, const Request& request) {
     const std::span<epoll_event> events = request.events;
     const bool kernel_turn = set.kernel_turn.load(std::memory_order_relaxed);
-    int n = set.collect(kernel_turn ? events.first(events.size() / 2) : events);
+    int n = set.collect(real_, kernel_turn ? events.first(events.size() / 2) : events);
     const std::uint64_t now = monotonic_ns();
     const bool stale =
         now - set.kernel_polled_ns.load(std::memory_order_relaxed) > kKernelPollEveryNs;
@@ -250,7 +250,7 @@ int EpollRegistry::look(EpollSet& set, const Request& request) {
         total = behind_doors(set, request);
     }
     if (total == 0 && kernel_turn) {
-        n = set.collect(events);
+        n = set.collect(real_, events);
         total = set.settle(real_, events, n, n);
     }
     return total;

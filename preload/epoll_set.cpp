@@ -10,8 +10,9 @@
 
 namespace smcd::preload {
 
-void EpollSet::open(int epfd) noexcept {
+void EpollSet::open(int epfd, Process& process) noexcept {
     const std::lock_guard guard(mutex_);
+    process_ = &process;
     rename(epfd);
     references.store(1, std::memory_order_relaxed);
     spin = {};
@@ -26,6 +27,7 @@ void EpollSet::close(const RealCalls& real, Process& process) noexcept {
     }
     rename(-1);
     entries_.clear();
+    hot_.clear();
     by_socket_.clear();
     nested_.clear();
     ours_ = 0;
@@ -70,10 +72,14 @@ void EpollSet::erase(std::size_t position) {
         return std::find_if(it, last, [at](const auto& item) { return item.second == at; });
     };
     ours_ -= entries_[position].in_kernel ? 0 : 1;
+    chill(position);
     by_socket_.erase(index_of(position));
     if (position + 1 != entries_.size()) {
         index_of(entries_.size() - 1)->second = position;
         entries_[position] = entries_.back();
+        if (const std::uint32_t hot_at = entries_[position].hot_at; hot_at != kCold) {
+            hot_[hot_at] = position;
+        }
     }
     entries_.pop_back();
     publish();
@@ -100,6 +106,7 @@ int EpollSet::add(const RealCalls& real, int fd, Socket& socket, const epoll_eve
     by_socket_.emplace(&socket, entries_.size());
     entries_.push_back(entry);
     ours_ += ours ? 1 : 0;
+    heat(entries_.size() - 1);
     publish();
     return 0;
 }
@@ -149,6 +156,7 @@ int EpollSet::control_ours(int operation, Entry& entry, const epoll_event* event
         entry.interest = *event;
         entry.disabled = false;
         entry.fresh = true;
+        heat(static_cast<std::size_t>(&entry - entries_.data()));
         return 0;
     default:
         return -EINVAL;
@@ -207,6 +215,7 @@ void EpollSet::give_to_kernel(const RealCalls& real, Entry& entry) {
     // A relative that shares the kernel set may have done so already (EEXIST).
     real.epoll_ctl(epfd(), EPOLL_CTL_ADD, names_it ? entry.fd : entry.socket->fd, &event);
     entry.in_kernel = true;
+    chill(static_cast<std::size_t>(&entry - entries_.data()));
     --ours_;
 }
 
@@ -224,6 +233,7 @@ void EpollSet::on_phase(const RealCalls& real, Process& process, Socket& socket)
         } else if (!ours && !entry.in_kernel) {
             give_to_kernel(real, entry);
         }
+        heat(it->second);
     }
     if (first != last) {
         publish();

@@ -11,6 +11,10 @@
 // its doorbell in it, where the other would take the event away: waiters poll the set and the
 // doorbell side by side.
 //
+// Entries that were not ready for some looks are *cold*: their bells stay armed, and a signal bit
+// says when one is to be looked at again (epoll_hot.cpp). So a wait costs what is going on, not
+// what is registered.
+//
 // Locks: outer set before inner set; the registry's before any set's; runtime locks are taken
 // inside of a set's.
 #pragma once
@@ -33,6 +37,8 @@ namespace smcd::preload {
 
 class EpollSet {
 public:
+    static constexpr std::uint32_t kCold = ~0U;
+
     /// One registration of a descriptor that names a Socket.
     struct Entry {
         int fd = -1;
@@ -45,6 +51,8 @@ public:
         std::uint64_t seen_arrival = 0;
         std::uint32_t seen_stalls = 0;
         PollMask seen_mask = 0;
+        std::uint32_t hot_at = kCold; ///< its place in hot_
+        std::uint32_t idle_looks = 0; ///< looks in a row that found nothing
     };
 
     /// Another set registered in this one. The kernel serves it too, under a tag of ours instead of
@@ -65,7 +73,7 @@ public:
         int door_fd;    ///< the doorbell to be watched beside the kernel set; -1: it is in there
     };
 
-    void open(int epfd) noexcept;
+    void open(int epfd, Process& process) noexcept;
     /// The last descriptor is about to be closed: gives the doorbell back.
     void close(const RealCalls& real, Process& process) noexcept;
 
@@ -109,7 +117,7 @@ public:
     [[nodiscard]] bool has_connections();
     /// Reports ready entries of ours; no system call. Level, edge and one-shot as registered. Inner
     /// sets stand under their tags: settle() follows.
-    int collect(std::span<epoll_event> events);
+    int collect(const RealCalls& real, std::span<epoll_event> events);
     /// Whether collect() would report something.
     [[nodiscard]] bool any_ready();
     /// 0: nothing of ours is ready; otherwise a number that changes with every arrival.
@@ -155,10 +163,19 @@ private:
     static PollMask due(Entry& entry) noexcept;
     static bool due(Nested& nested);
     bool translate(const RealCalls& real, epoll_event& event, bool collected);
+    bool any_due();
+    // epoll_hot.cpp
+    void heat(std::size_t position);
+    void chill(std::size_t position) noexcept;
+    void heat_all();
+    void heat_socket(const Socket& socket);
+    bool take_signals();
+    void refresh();
+    void chill_idle(const RealCalls& real);
     // epoll_sleep.cpp
     bool ensure_doorbell(const RealCalls& real, Process& process);
     void arm(Process& process, Entry& entry) noexcept;
-    void arm_all(Process& process) noexcept;
+    void arm_hot(Process& process) noexcept;
     void ring(const RealCalls& real, Process& process);
     bool enter_door(const RealCalls& real, int operation, std::uint32_t events) noexcept;
     void take_out_door(const RealCalls& real) noexcept;
@@ -167,10 +184,14 @@ private:
     void drain_door() const noexcept;
 
     std::mutex mutex_;
+    Process* process_ = nullptr;
     bool locked_for_fork_ = false;
     std::atomic<int> epfd_{-1};
     std::vector<Entry> entries_;
     std::unordered_multimap<const Socket*, std::size_t> by_socket_; ///< positions in entries_
+    std::vector<std::size_t> hot_; ///< positions of the entries that are looked at in each wait
+    bool idle_ = false;            ///< some of them may be put aside
+    std::atomic<bool> heat_all_{false}; ///< fork() came: all of them are to be looked at
     std::vector<std::unique_ptr<Nested>> nested_;
     std::size_t ours_ = 0;                     ///< entries that the kernel does not serve
     std::atomic<std::size_t> served_count_{0}; ///< ours_ and inner sets

@@ -69,6 +69,10 @@ bool EpollSet::ensure_doorbell(const RealCalls& real, Process& process) {
     if (!door) {
         return false;
     }
+    if (!process.local_signals().open(*door)) {
+        process.doorbells()->release(*door);
+        return false;
+    }
     door_ = static_cast<int>(*door);
     door_fd_ = process.doorbells()->event_fd(*door);
     if (!shared_) {
@@ -97,8 +101,7 @@ void EpollSet::arm(Process& process, Entry& entry) noexcept {
     }
     Channel& channel = socket.channel;
     // A failure leaves the last resort: a byte on the TCP connection.
-    static_cast<void>(
-        socket.device->export_doorbell(channel.remote, static_cast<unsigned>(door_)));
+    static_cast<void>(socket.device->export_doorbell(channel.remote, static_cast<unsigned>(door_)));
     // Already armed lines are left alone: no store, no bounce.
     if ((channel.own_bells->doors_in.load(std::memory_order_relaxed) & bit) == 0) {
         channel.own_bells->doors_in.fetch_or(bit, std::memory_order_relaxed);
@@ -109,14 +112,13 @@ void EpollSet::arm(Process& process, Entry& entry) noexcept {
     }
 }
 
-/// Includes the full fence behind the arming.
-void EpollSet::arm_all(Process& process) noexcept {
-    for (Entry& entry : entries_) {
-        if (!entry.in_kernel && !entry.disabled) {
+/// The cold ones are armed. A full fence must follow.
+void EpollSet::arm_hot(Process& process) noexcept {
+    for (const std::size_t position : hot_) {
+        if (Entry& entry = entries_[position]; !entry.disabled) {
             arm(process, entry);
         }
     }
-    process.doorbells()->begin_sleep(static_cast<unsigned>(door_));
 }
 
 bool EpollSet::begin_sleep(const RealCalls& real, Process& process, std::vector<Joined>& joined) {
@@ -136,7 +138,8 @@ bool EpollSet::begin_sleep(const RealCalls& real, Process& process, std::vector<
         return false;
     }
     joined[place].door_fd = shared_ ? door_fd_ : -1;
-    arm_all(process);
+    arm_hot(process);
+    process.doorbells()->begin_sleep(static_cast<unsigned>(door_)); // with the fence
     return complete;
 }
 
@@ -150,7 +153,9 @@ void EpollSet::end_sleep(const RealCalls& real, Process& process, bool by_kernel
     process.doorbells()->end_sleep(static_cast<unsigned>(door_));
     tidy_door(real);
     if (before > 1) {
-        arm_all(process); // others sleep on: what rang for us must ring again for them
+        // Others sleep on: what rang for us must ring again for them.
+        arm_hot(process);
+        process.doorbells()->begin_sleep(static_cast<unsigned>(door_));
     }
 }
 
@@ -174,15 +179,12 @@ void EpollSet::pass_on(Process& process) {
     if (!has_entries()) {
         return;
     }
-    if (sleepers_.load(std::memory_order_relaxed) != 0 && any_ready()) {
-        const std::lock_guard guard(mutex_);
-        if (door_ >= 0) {
-            process.doorbells()->ring_local(static_cast<unsigned>(door_));
-        }
-    }
     std::vector<EpollSet*> inner;
     {
         const std::lock_guard guard(mutex_);
+        if (sleepers_.load(std::memory_order_relaxed) != 0 && any_due() && door_ >= 0) {
+            process.doorbells()->ring_local(static_cast<unsigned>(door_));
+        }
         for (const auto& nested : nested_) {
             inner.push_back(nested->inner);
         }
@@ -203,6 +205,8 @@ void EpollSet::before_fork(const RealCalls& real) noexcept {
         return;
     }
     shared_ = true;
+    // Relatives will change connections without a word to us. In parent and child.
+    heat_all_.store(true, std::memory_order_relaxed);
     if (!door_in_kernel_) {
         return;
     }

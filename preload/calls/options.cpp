@@ -38,9 +38,11 @@ ssize_t set_option(
     const ssize_t rc = value_of(shim.real.setsockopt(fd, level, name, value, length));
     if (rc == 0 && level == SOL_SOCKET) {
         note_socket_option(socket, name, value, length);
-        if (name == SO_RCVLOWAT && socket.accelerated() && (stream_poll(socket) & POLLIN) != 0) {
-            socket.tcp_events.fetch_add(1, std::memory_order_release);  // an edge: TCP looks at its data again
-            shim.process.wake_local(socket);
+        if (name == SO_RCVLOWAT && socket.accelerated()) {
+            if ((stream_poll(socket) & POLLIN) != 0) {
+                socket.tcp_events.fetch_add(1, std::memory_order_release);  // an edge: TCP looks at its data again
+            }
+            shim.process.wake_local(socket);  // what is there may be enough now
         }
     }
     return rc;

@@ -195,6 +195,9 @@ Config read_config() {
     if (const char* learn = settings.value("SMCD_LEARN"); learn != nullptr) {
         config.learns = std::string_view(learn) != "0";
     }
+    if (const char* hot = settings.value("SMCD_HOT_ENTRIES"); hot != nullptr) {
+        config.hot_entries = static_cast<std::uint32_t>(std::strtoul(hot, nullptr, 10));
+    }
     if (const char* ueid = settings.value("SMCD_UEID"); ueid != nullptr) {
         config.ueids = parse_ueids(ueid);
     }

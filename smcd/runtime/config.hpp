@@ -26,6 +26,7 @@ inline constexpr std::size_t kUeidsMax = 4;
 struct Config {
     bool disabled = false;             ///< SMCD_DISABLE=1
     std::uint32_t spin_max_ns = 30'000; ///< from SMCD_PROFILE
+    std::uint32_t hot_entries = 16;     ///< SMCD_HOT_ENTRIES: so many entries of an epoll set are looked at in each wait
     std::uint8_t size_class = 5;       ///< default DMB: 512 KiB; SMCD_RCVBUF (alias SMC_RCVBUF)
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit

@@ -124,6 +124,9 @@ void establish(Process& process,
                const dev::Dmb& /*own*/,
                const dev::RemoteDmb& /*remote*/) {
     ConnBlock& block = *socket.block;
+    // Without an entry the sets look at it all the time.
+    static_cast<void>(
+        process.dmb_owners().put(*socket.device, socket.channel.dmb.index, &socket));
     {
         // Application threads append to the pre-buffer under this lock: none comes between flush and switch.
         const DirectionGuard guard(block.tx.lock);

@@ -102,9 +102,15 @@ dev::LinkedDevice* Process::device_on(Chid chid) const noexcept {
 Socket* Process::acquire_socket(int fd, SocketKind kind) {
     const std::lock_guard guard(sockets_mutex_);
     if (free_sockets_.empty()) {
+        auto number = static_cast<std::uint32_t>(socket_chunks_.size() * kSocketsPerChunk);
         socket_chunks_.push_back(std::make_unique<SocketChunk>());
         for (Socket& socket : *socket_chunks_.back()) {
+            socket.number = number++;
             free_sockets_.push_back(&socket);
+        }
+        if (socket_chunks_.size() <= kSocketChunksMax) {
+            chunk_index_[socket_chunks_.size() - 1].store(socket_chunks_.back().get(),
+                                                          std::memory_order_release);
         }
     }
     Socket* socket = free_sockets_.back();
@@ -222,6 +228,9 @@ void Process::wake_local(Socket& socket) {
         block->local.doors.fetch_and(~doors, std::memory_order_acq_rel);
         for (unsigned door = 0; doors != 0; ++door, doors >>= 1U) {
             if ((doors & 1U) != 0) {
+                // sync: local-signal. Behind the change and the cleared bit: whoever arms again
+                // before this finds the signal, whoever arms behind it sees the change.
+                local_signals_.raise(door, socket.number);
                 doorbells_->ring_local(door);
             }
         }
@@ -288,6 +297,7 @@ void Process::tear_down(Socket& socket) {
             statistics_.absorb(block);
             learn_from(socket);
         }
+        dmb_owners_.clear(*socket.device, socket.channel.dmb.index);
         static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));
         static_cast<void>(socket.device->detach_dmb(socket.channel.remote.token));
         socket.channel = closed_channel();  // what a thread that comes too late finds behind the locks

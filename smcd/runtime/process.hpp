@@ -15,6 +15,8 @@
 #include "smcd/core/conn_arena.hpp"
 #include "smcd/runtime/config.hpp"
 #include "smcd/runtime/discovery.hpp"
+#include "smcd/runtime/dmb_owners.hpp"
+#include "smcd/runtime/local_signals.hpp"
 #include "smcd/runtime/progress.hpp"
 #include "smcd/runtime/short_lived.hpp"
 #include "smcd/runtime/socket.hpp"
@@ -54,6 +56,17 @@ public:
     [[nodiscard]] Progress& progress() noexcept { return *progress_; }
     [[nodiscard]] ShortLived& short_lived() noexcept { return short_lived_; }
     [[nodiscard]] Statistics& statistics() noexcept { return statistics_; }
+    /// What signal bits mean: sockets by DMB, and by number those of events in this process.
+    [[nodiscard]] DmbOwners& dmb_owners() noexcept { return dmb_owners_; }
+    [[nodiscard]] LocalSignals& local_signals() noexcept { return local_signals_; }
+    /// nullptr: there never was such a Socket. Thread: any, lock-free.
+    [[nodiscard]] Socket* socket_at(std::uint32_t number) const noexcept {
+        if (number >= kSocketsPerChunk * kSocketChunksMax) {
+            return nullptr;
+        }
+        SocketChunk* chunk = chunk_index_[number / kSocketsPerChunk].load(std::memory_order_acquire);
+        return chunk == nullptr ? nullptr : &(*chunk)[number % kSocketsPerChunk];
+    }
     /// Makes doorbells and devices at the first need. false: they cannot be had.
     [[nodiscard]] bool ready_for_smc();
 
@@ -112,6 +125,7 @@ private:
     void learn_from(const Socket& socket);
 
     static constexpr std::size_t kSocketsPerChunk = 64;
+    static constexpr std::size_t kSocketChunksMax = LocalSignals::kCapacity / kSocketsPerChunk;
     using SocketChunk = std::array<Socket, kSocketsPerChunk>;
 
     Config config_;
@@ -122,11 +136,14 @@ private:
     std::unique_ptr<Discovery> discovery_;
     std::unique_ptr<Progress> progress_;
     Statistics statistics_;
+    DmbOwners dmb_owners_;
+    LocalSignals local_signals_;
     ShortLived short_lived_;
     std::atomic<PhaseObserver*> observer_{nullptr};
     std::mutex lifecycle_mutex_;
     std::mutex sockets_mutex_;
     std::vector<std::unique_ptr<SocketChunk>> socket_chunks_;
+    std::array<std::atomic<SocketChunk*>, kSocketChunksMax> chunk_index_{}; ///< of the same
     std::vector<Socket*> free_sockets_;
     std::vector<Socket*> inherited_; ///< between before_fork() and what follows it
     std::atomic<bool> exited_{false};

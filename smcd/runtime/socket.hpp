@@ -79,6 +79,7 @@ public:
     std::atomic<std::uint64_t> linger_until_ns{0}; ///< lingering.hpp; 0: it does not linger
     UniqueFd kept;                            ///< closed while calls sleep on it: our name for the TCP connection
     void* registrations = nullptr;            ///< epoll registrations (the shim's)
+    std::uint32_t number = 0;                 ///< of the object, for good (Process::socket_at())
 
     [[nodiscard]] Phase phase() const noexcept {
         return block == nullptr ? Phase::tcp : block->phase.load(std::memory_order_acquire);

@@ -199,6 +199,15 @@ ssize_t send_smc(Process& process,
     }
 }
 
+/// What a call found out about a broken connection is news to sets that sleep or have put it aside.
+ssize_t tell(Process& process, Socket& socket, ssize_t n) {
+    const ConnBlock* block = socket.block;
+    if (block != nullptr && (block->flags.load(std::memory_order_relaxed) & kFlagReset) != 0) [[unlikely]] {
+        process.wake_local(socket);
+    }
+    return n;
+}
+
 /// The rest of a call whose beginning went into the pre-buffer, once the verdict is TCP.
 ssize_t send_rest_tcp(const Socket& socket,
                       std::span<const iovec> buffers,
@@ -256,7 +265,7 @@ ssize_t receive_by_phase(Process& process,
         if (phase == Phase::smc) {
             const ssize_t n = receive_smc(process, socket, buffers, flags, done, call);
             if (n != kMoved) {
-                return n;
+                return tell(process, socket, n);
             }
             continue;
         }
@@ -302,7 +311,7 @@ ssize_t send_by_phase(Process& process,
         if (phase == Phase::smc) {
             const ssize_t n = send_smc(process, socket, buffers, done, call);
             if (n != kMoved) {
-                return n;
+                return tell(process, socket, n);
             }
             continue;
         }
