@@ -21,11 +21,6 @@
 namespace smcd::dev {
 namespace {
 
-/// How long a DMB waits for room in the queue of a peer that is busy, and how long the next ones do
-/// not wait after that was in vain: a peer that is stopped costs a tenth of our time at most.
-constexpr std::uint64_t kRoomWaitNs = 20 * kNsPerMs;
-constexpr std::uint64_t kImpatienceNs = 200 * kNsPerMs;
-
 /// The peer has not read what it was sent.
 bool is_full(const Result<Dmb>& dmb) noexcept {
     return !dmb && dmb.error() == std::errc::resource_unavailable_try_again;
@@ -85,8 +80,8 @@ bool LoopbackDevice::Impl::await_room(Link& link) {
         if (!link.connected() || raw::poll(&room, 1, 1) > 0) {
             return link.connected();
         }
-    } while (monotonic_ns() - begin < kRoomWaitNs);
-    link.impatient_until_ns = monotonic_ns() + kImpatienceNs;
+    } while (monotonic_ns() - begin < options.queue_wait_ns);
+    link.impatient_until_ns = monotonic_ns() + 10 * options.queue_wait_ns;
     return false;
 }
 

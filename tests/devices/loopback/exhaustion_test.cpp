@@ -171,7 +171,8 @@ TEST(LoopbackExhaustionTest, AConnectionThatCannotBeAcceptedIsNoBusyLoop) {
 
 // A burst of handshakes: the peer reads, but later than we write.
 TEST_F(LoopbackTest, AFullQueueIsWaitedFor) {
-    Party party(LoopbackOptions{.queue_bytes = 1});
+    // The reader may not run for long on a busy machine.
+    Party party(LoopbackOptions{.queue_bytes = 1, .queue_wait_ns = 100'000'000'000});
     RawPeer peer;
     peer.greet(party.group());
     party.device->service();

@@ -58,7 +58,9 @@ int take(int fd, Message& message) {
         die_errno("recv");
     }
     if (n > 0 && n != sizeof(message)) {
-        die("a message came in part");
+        die("%zd bytes of a message, the first is 0x%02x",
+            n,
+            static_cast<unsigned>(message.number & 0xFFU));
     }
     return n > 0 ? 1 : 0;
 }
