@@ -205,6 +205,9 @@ constexpr auto kRows = std::to_array<ReasonRow>({
     {Reason::device_drained, "device_drained",
      "an administrator lets no connection use the device, or its fabric is gone",
      "smcu device list; smcu device drain --undo"},
+    {Reason::peer_buffer_small, "peer_buffer_small",
+     "more bytes waited for the handshake than the peer's receive buffer holds",
+     "let the peer receive into a larger buffer (SMCD_RCVBUF, or SO_RCVBUF of its program)"},
 });
 
 // clang-format on

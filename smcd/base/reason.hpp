@@ -79,6 +79,7 @@ enum class Reason : std::uint32_t {
     returned_on_request = 0x0FE00018,
     other_network = 0x0FE00019,
     device_drained = 0x0FE0001A,
+    peer_buffer_small = 0x0FE0001B,
 };
 
 /// Codes 0x0FE0xxxx are ours; on the wire they appear only between two sides that announced our

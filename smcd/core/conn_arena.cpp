@@ -1,11 +1,13 @@
 #include "smcd/core/conn_arena.hpp"
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <span>
 
 #include "smcd/base/clock.hpp"
 #include "smcd/base/unique_fd.hpp"
@@ -112,6 +114,10 @@ void ConnArena::free_pre_buffer(ConnBlock& block) {
         return;
     }
     const std::lock_guard guard(mutex_);
+    if (block.pre_end.load(std::memory_order_relaxed) > kPreBufferKeptBytes) {
+        const std::span<std::byte> rest = pre_buffers_[chunk - 1].bytes().subspan(kPreBufferKeptBytes);
+        ::madvise(rest.data(), rest.size(), MADV_REMOVE);
+    }
     block.pre_chunk = 0;
     if (chunk - 1 >= pre_begin_) {
         pre_used_[chunk - 1] = false;

@@ -11,9 +11,12 @@
 
 namespace smcd {
 
-/// Bytes of one pre-buffer: what an application may send before the handshake's verdict.
-/// It fits into the ring of the smallest class, so that the switch to shared memory can always empty it at once.
-inline constexpr std::uint32_t kPreBufferBytes = 16384 - 32;
+/// Bytes of one pre-buffer: what an application may send before the handshake's verdict, about as much as a fresh TCP
+/// connection takes at once. Pages that nobody touches cost nothing. The switch to shared memory must empty it at once: a
+/// peer whose ring is smaller limits it (HandshakeState::pre_limit).
+inline constexpr std::uint32_t kPreBufferBytes = 256 * 1024;
+/// What a pre-buffer may keep of its pages when it goes back.
+inline constexpr std::uint32_t kPreBufferKeptBytes = 16 * 1024;
 
 class ConnArena {
 public:

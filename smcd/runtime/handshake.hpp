@@ -33,6 +33,8 @@ void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t now_n
 /// Appends application bytes to the pre-buffer. Returns the number taken (0: full).
 std::size_t pre_buffer_append(Process& process, Socket& socket, std::span<const iovec> buffers, std::size_t skip);
 [[nodiscard]] std::size_t pre_buffer_room(Socket& socket);
+/// The peer's ring is known: whether it takes what waits; from now on no more than it takes is accepted.
+[[nodiscard]] bool pre_buffer_fits(Socket& socket);
 
 /// Before fork() and exec(): drives the handshake to its verdict, or gives it up when limit_ns has passed. A server that has
 /// sent Accept is left waiting for Confirm.

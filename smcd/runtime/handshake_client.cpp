@@ -3,6 +3,7 @@
 
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
@@ -50,6 +51,11 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
     if (!prepare_channel(socket, *own, *remote)) {
         undo();
         decline(process, socket, Reason::out_of_memory, false);
+        return;
+    }
+    if (!pre_buffer_fits(socket)) {
+        undo();
+        decline(process, socket, Reason::peer_buffer_small, false);
         return;
     }
     const clc::Message message = machine(socket).confirm(

@@ -1,4 +1,5 @@
 // The server: Proposal, Accept or Decline, then Confirm or Decline. Floor 3.
+#include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/process.hpp"
@@ -130,6 +131,12 @@ void on_confirm(Process& process, Socket& socket, const clc::DmbInfo& peer) {
     if (!prepare_channel(socket, own, *remote)) {
         static_cast<void>(device.detach_dmb(peer.token));
         take_back(process, socket, Reason::out_of_memory);
+        return;
+    }
+    if (!pre_buffer_fits(socket)) {
+        socket.channel = Channel{};
+        static_cast<void>(device.detach_dmb(peer.token));
+        take_back(process, socket, Reason::peer_buffer_small);
         return;
     }
     establish(process, socket, own, *remote);

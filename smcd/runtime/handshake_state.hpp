@@ -6,6 +6,7 @@
 
 #include "clc/handshake.hpp"
 #include "devices/api/dmb.hpp"
+#include "smcd/core/conn_arena.hpp"
 #include "smcd/runtime/socket.hpp"
 
 namespace smcd {
@@ -15,6 +16,7 @@ struct HandshakeState {
     dev::Dmb dmb;             ///< registered for this connection; token 0: not yet
     bool touched = false;     ///< server: a call on the socket has begun the handshake
     std::atomic<std::uint64_t> give_up_ns{0}; ///< when the patience of waiting bytes ends; 0: none wait
+    std::atomic<std::uint32_t> pre_limit{kPreBufferBytes}; ///< of the pre-buffer, once the peer's ring is known
     bool answered = false;    ///< server: Accept is out, only the client can end the handshake now
     bool expects_proposal = false; ///< settling server: the client's Proposal may still come
     bool owes_answer = false; ///< ... and has come: the client's Decline follows when its patience ends

@@ -21,11 +21,28 @@ namespace {
 constexpr std::uint64_t kClientPatienceNs = 250 * kNsPerMs;
 constexpr std::uint64_t kServerPatienceNs = 200 * kNsPerMs;
 
+std::uint32_t limit_of(const Socket& socket) noexcept {
+    const HandshakeState* state = socket.handshake.get();
+    return state == nullptr ? kPreBufferBytes : state->pre_limit.load(std::memory_order_relaxed);
+}
+
 }  // namespace
 
 std::size_t pre_buffer_room(Socket& socket) {
     const ConnBlock& block = *socket.block;
-    return kPreBufferBytes - block.pre_end.load(std::memory_order_acquire);
+    const std::uint32_t end = block.pre_end.load(std::memory_order_acquire);
+    return std::max(limit_of(socket), end) - end;
+}
+
+bool pre_buffer_fits(Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const DirectionGuard guard(block.tx.lock);
+    const std::uint32_t ring_bytes = socket.channel.peer.ring_bytes;
+    if (block.pre_end.load(std::memory_order_relaxed) > ring_bytes) {
+        return false;
+    }
+    socket.handshake->pre_limit.store(std::min(ring_bytes, kPreBufferBytes), std::memory_order_relaxed);
+    return true;
 }
 
 std::size_t pre_buffer_append(Process& process,
@@ -43,13 +60,14 @@ std::size_t pre_buffer_append(Process& process,
         return 0;
     }
     std::uint32_t end = block.pre_end.load(std::memory_order_relaxed);
+    const std::uint32_t limit = std::max(limit_of(socket), end);
     std::size_t taken = 0;
     for (const iovec& buffer : buffers) {
         if (skip >= buffer.iov_len) {
             skip -= buffer.iov_len;
             continue;
         }
-        const std::size_t n = std::min<std::size_t>(buffer.iov_len - skip, kPreBufferBytes - end);
+        const std::size_t n = std::min<std::size_t>(buffer.iov_len - skip, limit - end);
         std::memcpy(memory + end, static_cast<const char*>(buffer.iov_base) + skip, n);
         end += static_cast<std::uint32_t>(n);
         taken += n;
@@ -75,8 +93,7 @@ bool flush_to_ring(Process& process, Socket& socket) {
     if (begin == end || memory == nullptr) {
         return true;
     }
-    // The ring is empty and larger than the pre-buffer wherever its class is above the smallest; what is left over
-    // otherwise goes out before the application's next bytes, because the phase changes only afterwards.
+    // The ring is empty and takes all of it (pre_buffer_fits()).
     const iovec rest{memory + begin, end - begin};
     TxPath tx(socket.channel);
     const IoResult sent = tx.send({&rest, 1}, 0);
