@@ -172,13 +172,13 @@ bool EpollSet::has_connections() {
            });
 }
 
-void EpollSet::unsettled(std::vector<Socket*>& sockets) {
+void EpollSet::unsettled(std::vector<Unsettled>& sockets) {
     const std::lock_guard guard(mutex_);
     refresh();
     for (const std::size_t position : hot_) { // such an entry is never cold
         const Entry& entry = entries_[position];
         if (!entry.in_kernel && entry.socket->phase() != Phase::smc) {
-            sockets.push_back(entry.socket);
+            sockets.push_back({entry.socket, entry.generation});
         }
     }
     for (const auto& nested : nested_) {

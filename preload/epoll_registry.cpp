@@ -192,9 +192,14 @@ void EpollRegistry::after_fork(bool in_child) {
 }
 
 void EpollRegistry::step(EpollSet& set) {
-    std::vector<Socket*> sockets;
+    std::vector<EpollSet::Unsettled> sockets;
     set.unsettled(sockets);
-    for (Socket* socket : sockets) {
+    for (const auto& [socket, generation] : sockets) {
+        // Another thread may close the socket, and a third open one that gets the same object.
+        const std::lock_guard guard(process_.lifecycle_mutex());
+        if (socket->generation.load(std::memory_order_acquire) != generation) {
+            continue;
+        }
         if (Socket::is_ours(socket->phase())) {
             handshake_drive(process_, *socket);
         } else {
@@ -218,7 +223,8 @@ int EpollRegistry::wait_kernel(EpollSet& set, const Request& request) {
     return n > 0 && kept == 0 ? behind_doors(set, request) : kept;
 }
 
-/// The kernel told of nothing but doorbells, which may have had the only places: who does not wait would miss the rest.
+/// The kernel told of nothing but doorbells, which may have had the only places: who does not wait
+/// would miss the rest.
 int EpollRegistry::behind_doors(EpollSet& set, const Request& request) {
     const int n = kernel_poll(real_, set, request.events, request.mask);
     return n <= 0 ? 0 : set.settle(real_, request.events, 0, n);

@@ -124,9 +124,15 @@ public:
     [[nodiscard]] std::uint64_t ready_mark();
     /// Whether the kernel's part has something to report, our own doorbell apart.
     [[nodiscard]] bool kernel_ready(const RealCalls& real);
-    /// Sockets whose phase asks for a step: a handshake under way, or a return to TCP by a
+
+    /// A socket whose phase asks for a step: a handshake under way, or a return to TCP by a
     /// relative.
-    void unsettled(std::vector<Socket*>& sockets);
+    struct Unsettled {
+        Socket* socket;
+        std::uint32_t generation;
+    };
+
+    void unsettled(std::vector<Unsettled>& sockets);
     /// Finishes a batch, of which the first `collected` events are from collect() and the rest from
     /// the kernel: doorbells go, tags become the application's data. Returns the new count.
     int settle(const RealCalls& real, std::span<epoll_event> events, int collected, int count);
