@@ -130,10 +130,17 @@ void establish(Process& process,
     {
         // Application threads append to the pre-buffer under this lock: none comes between flush and switch.
         const DirectionGuard guard(block.tx.lock);
-        const std::uint32_t wants_shutdown = block.flags.fetch_and(~kFlagShutWrite) & kFlagShutWrite;
-        static_cast<void>(flush_to_ring(process, socket));
-        block.phase.store(Phase::smc, std::memory_order_release);  // sync: phase
-        if (wants_shutdown != 0) {
+        // What waits was sent before the shutdown that may come from another thread at any moment of this.
+        bool wants_shutdown = false;
+        bool flushed = false;
+        do {
+            wants_shutdown |= (block.flags.fetch_and(~kFlagShutWrite) & kFlagShutWrite) != 0;
+            flushed = flush_to_ring(process, socket);
+        } while (!flushed && (block.flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0);
+        // sync: phase. A shutdown either sees the phase, or we see its flag.
+        block.phase.store(Phase::smc, std::memory_order_seq_cst);
+        wants_shutdown |= (block.flags.load(std::memory_order_seq_cst) & kFlagShutWrite) != 0;
+        if (wants_shutdown) {
             block.flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
             stream_tell_ends(socket);
         }
