@@ -80,8 +80,18 @@ Result<ConnBlock*> ConnArena::allocate() {
 }
 
 bool ConnArena::release(ConnBlock& block) noexcept {
-    // acq_rel: the last holder sees everything the others did.
-    return block.holders.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    // acq_rel: the last holder sees everything the others did. sync: block-free
+    std::uint32_t holders = block.holders.load(std::memory_order_relaxed);
+    while (!block.holders.compare_exchange_weak(holders,
+                                                holders == 1 ? kBlockEnding : holders - 1,
+                                                std::memory_order_acq_rel,
+                                                std::memory_order_relaxed)) {
+    }
+    return holders == 1;
+}
+
+void ConnArena::free(ConnBlock& block) noexcept {
+    block.holders.store(0, std::memory_order_release);  // sync: block-free
 }
 
 std::byte* ConnArena::pre_buffer(ConnBlock& block) {

@@ -26,9 +26,10 @@ public:
 
     /// A zeroed block with one holder and a fresh generation. ENOMEM when the limit or the memory is exhausted.
     Result<ConnBlock*> allocate();
-    /// Gives up this process's hold; the last one frees the block.
-    /// Returns whether it was the last.
-    static bool release(ConnBlock& block) noexcept;
+    /// Gives up this process's hold. true: it was the last; the block is the caller's until free().
+    [[nodiscard]] static bool release(ConnBlock& block) noexcept;
+    /// After release() said true: the last access. The block may be another connection's at once.
+    static void free(ConnBlock& block) noexcept;
 
     /// The block's pre-buffer, allocated at the first call; nullptr when there is no memory.
     std::byte* pre_buffer(ConnBlock& block);

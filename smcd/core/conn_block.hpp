@@ -38,6 +38,9 @@ inline constexpr std::uint32_t kFlagFrozen = 1U << 6U;      ///< both rings have
 inline constexpr std::uint32_t kFlagForked = 1U << 7U;      ///< server: fork() came between Accept and Confirm
 inline constexpr std::uint32_t kFlagFrameInbound = 1U << 8U; ///< settling: not a CLC message, the peer's return frame
 
+/// Value of ConnBlock::holders while the last holder cleans up: not free yet.
+inline constexpr std::uint32_t kBlockEnding = 1U << 31U;
+
 /// One direction's lock: the thread id of its holder; 0 free. Uncontended in ordinary programs.
 struct DirectionLock {
     std::atomic<std::uint32_t> owner;

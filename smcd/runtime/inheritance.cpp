@@ -48,6 +48,7 @@ bool is_left_to_relatives(const Socket& socket) noexcept {
 void drop_inherited(Process& process, Socket& socket) {
     if (ConnArena::release(*socket.block)) {
         socket.block->phase.store(Phase::closed, std::memory_order_release);
+        ConnArena::free(*socket.block);
     }
     process.statistics().page().connections_live.fetch_sub(1, std::memory_order_relaxed);
 }

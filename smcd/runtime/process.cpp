@@ -309,6 +309,7 @@ void Process::tear_down(Socket& socket) {
     if (last) {
         arena_.free_pre_buffer(block);
         block.phase.store(Phase::closed, std::memory_order_release);
+        ConnArena::free(block);  // behind everything else: another thread may be waiting for a block
     }
     statistics_.page().connections_live.fetch_sub(1, std::memory_order_relaxed);
 }

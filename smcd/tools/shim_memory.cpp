@@ -30,7 +30,7 @@ ConnView view_of(const ConnBlock& block) noexcept {
     view.phase = number(block.phase);
     view.role = block.role;
     view.generation = number(block.generation);
-    view.holders = number(block.holders);
+    view.holders = number(block.holders) & ~kBlockEnding;
     view.flags = number(block.flags);
     view.fd = block.fd;
     view.pid = block.pid;
