@@ -247,7 +247,7 @@ int EpollSet::settle(const RealCalls& real,
             continue;
         }
         if (!may_be_tag(event.data.u64) ||
-            translate(real, event, i < static_cast<std::size_t>(collected))) {
+            translate(real, event, i + static_cast<std::size_t>(collected) >= found.size())) {
             found[kept++] = event;
         }
     }

@@ -230,7 +230,8 @@ int EpollRegistry::behind_doors(EpollSet& set, const Request& request) {
     return n <= 0 ? 0 : set.settle(real_, request.events, 0, n);
 }
 
-/// Everything that is ready now: our entries first, then the kernel's; when ours filled the last
+/// Everything that is ready now, the kernel's in front: what a program does for a listener or a timer
+/// it expects to come before what it does for the connections behind it. When ours filled the last
 /// array, the kernel's have half of this one.
 int EpollRegistry::look(EpollSet& set, const Request& request) {
     const std::span<epoll_event> events = request.events;
@@ -250,6 +251,7 @@ int EpollRegistry::look(EpollSet& set, const Request& request) {
             return k;
         }
         total += std::max(k, 0);
+        std::rotate(events.begin(), events.begin() + n, events.begin() + total);
     }
     total = set.settle(real_, events, n, total);
     if (total == 0 && k > 0) {

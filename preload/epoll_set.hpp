@@ -133,7 +133,7 @@ public:
     };
 
     void unsettled(std::vector<Unsettled>& sockets);
-    /// Finishes a batch, of which the first `collected` events are from collect() and the rest from
+    /// Finishes a batch, of which the last `collected` events are from collect() and the rest from
     /// the kernel: doorbells go, tags become the application's data. Returns the new count.
     int settle(const RealCalls& real, std::span<epoll_event> events, int collected, int count);
 
