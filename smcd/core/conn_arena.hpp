@@ -11,10 +11,10 @@
 
 namespace smcd {
 
-/// Bytes of one pre-buffer: what an application may send before the handshake's verdict, about as much as a fresh TCP
-/// connection takes at once. Pages that nobody touches cost nothing. The switch to shared memory must empty it at once: a
-/// peer whose ring is smaller limits it (HandshakeState::pre_limit).
-inline constexpr std::uint32_t kPreBufferBytes = 256 * 1024;
+/// Bytes of one pre-buffer: what an application may send before the handshake's verdict. More would spare some programs a
+/// wait; but what is here dies with a process that is killed, where TCP would deliver it. The switch to shared memory must
+/// empty it at once: a peer whose ring is smaller limits it (HandshakeState::pre_limit).
+inline constexpr std::uint32_t kPreBufferBytes = 38 * 1024;
 /// What a pre-buffer may keep of its pages when it goes back.
 inline constexpr std::uint32_t kPreBufferKeptBytes = 16 * 1024;
 
