@@ -114,11 +114,11 @@ splice_from_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t count, uns
         return able;
     }
     if (socket.accelerated()) {
-        const std::size_t space = TxPath(socket.channel).space();
-        if (space == 0 && socket.is_non_blocking()) {
-            socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
+        TxPath tx(socket.channel);
+        if (tx.space() == 0 && socket.is_non_blocking() && tx.stalled(socket.send_stalls)) {
             return -EAGAIN;
         }
+        const std::size_t space = tx.space();
         room = space == 0 ? room : std::min(room, space);
     }
     if (dont_wait && !is_ready(pipe_fd, POLLIN, false)) {

@@ -92,6 +92,12 @@ std::uint32_t TxPath::space() noexcept {
     return channel_.own.cdc == nullptr ? 0 : refresh_space(unpack(tx.producer.load(std::memory_order_relaxed)).cursor);
 }
 
+bool TxPath::stalled(std::atomic<std::uint32_t>& stalls, std::size_t wanted) noexcept {
+    stalls.fetch_add(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // sync: stall. Sets look at the space, then at the count
+    return space() < wanted;
+}
+
 std::uint32_t TxPath::unread_by_peer() noexcept {
     const std::uint32_t free_bytes = space();
     return channel_.peer.ring_bytes - std::min(free_bytes, channel_.peer.ring_bytes);

@@ -26,6 +26,9 @@ public:
     [[nodiscard]] std::uint32_t space() noexcept;
     /// Whether poll() would say writable: a quarter of the ring is free.
     [[nodiscard]] bool writable() noexcept { return space() >= channel_.peer.ring_bytes / 4; }
+    /// Counts a send that found too little space, so that space is an edge to every epoll set from then on; then looks
+    /// again: false if `wanted` bytes of space came before the count, which may have been no news to a set. sync: stall
+    bool stalled(std::atomic<std::uint32_t>& stalls, std::size_t wanted = 1) noexcept;
     /// Bytes written that the peer has not read (as far as it told us).
     [[nodiscard]] std::uint32_t unread_by_peer() noexcept;
 

@@ -158,7 +158,9 @@ ssize_t reserve_ring(smcd_sock& sock, std::size_t min_bytes, int flags) noexcept
             tx.reserved = Reserved::ring;
             return static_cast<ssize_t>(tx.room);
         }
-        socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
+        if (!path.stalled(socket.send_stalls, wanted)) {
+            continue;
+        }
         if (sock.non_blocking(flags)) {
             return refuse(EAGAIN);
         }

@@ -81,7 +81,10 @@ ssize_t stream_sendfile(
             continue;
         }
         if (step == -EAGAIN && phase == Phase::smc) {
-            socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
+            const bool full = TxPath(socket.channel).stalled(socket.send_stalls);
+            if (!blocking && !full) {
+                continue;
+            }
             if (blocking && guard.enter(process, socket) &&
                 wait_for_space(socket.channel,
                                            socket.spin_space,

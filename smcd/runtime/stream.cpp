@@ -179,7 +179,10 @@ ssize_t send_smc(Process& process,
             drop_if_reset(socket);
             return static_cast<ssize_t>(done);
         }
-        socket.send_stalls.fetch_add(1, std::memory_order_relaxed);
+        const bool full = tx.stalled(socket.send_stalls);
+        if (call.non_blocking() && !full) {
+            continue;
+        }
         if (call.non_blocking()) {
             return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
         }

@@ -41,6 +41,18 @@ TEST(Paths, FullRing) {
     EXPECT_TRUE(c.guards_intact());
 }
 
+TEST(Paths, SpaceThatComesBeforeTheStallIsCountedIsSeen) {
+    Connection c;
+    std::atomic<std::uint32_t> stalls{0};
+    ASSERT_EQ(send(*c.a, std::string(kRing, 'x')).bytes, kRing);
+    EXPECT_TRUE(c.a->tx.stalled(stalls));
+    ASSERT_EQ(send(*c.a, "y").status, IoStatus::would_block);
+    ASSERT_EQ(receive(*c.b, kRing / 4).result.bytes, kRing / 4);
+    EXPECT_FALSE(c.a->tx.stalled(stalls));
+    EXPECT_TRUE(c.a->tx.stalled(stalls, kRing / 2));
+    EXPECT_EQ(stalls, 3U);
+}
+
 TEST(Paths, SpaceIsToldInEighths) {
     Connection c;
     ASSERT_EQ(send(*c.a, std::string(kRing, 'x')).bytes, kRing);
