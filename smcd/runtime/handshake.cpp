@@ -209,20 +209,21 @@ void handshake_resolve(Process& process, Socket& socket, Reason reason, std::uin
     }
 }
 
+bool handshake_has_bytes(const Socket& socket) noexcept {
+    return socket.phase() == Phase::returning || !pre_buffer_empty(socket);
+}
+
 void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns) {
     if (is_untouched(socket)) {
         handshake_give_up(process, socket, Reason::closed_early);
     }
     handshake_drive(process, socket);
     const std::uint64_t end = monotonic_ns() + limit_ns;
-    const auto bytes_wait = [&socket] {
-        return socket.phase() == Phase::returning || !pre_buffer_empty(socket);
-    };
     if (socket.phase() == Phase::handshake && handshake_give_up(process, socket, Reason::closed_early)) {
         handshake_drive(process, socket);
     }
     // A server that has sent Accept: only the client can end the handshake, and it does so without its application.
-    while (bytes_wait() && monotonic_ns() < end) {
+    while (handshake_has_bytes(socket) && monotonic_ns() < end) {
         const bool inbound = socket.phase() == Phase::handshake;
         pollfd wait{socket.fd, static_cast<short>(inbound ? POLLIN : POLLOUT), 0};
         raw::poll(&wait, 1, 10);

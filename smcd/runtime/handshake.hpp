@@ -40,6 +40,8 @@ std::size_t pre_buffer_append(Process& process, Socket& socket, std::span<const 
 /// sent Accept is left waiting for Confirm.
 void handshake_resolve(Process& process, Socket& socket, Reason reason, std::uint64_t limit_ns);
 
+/// Whether bytes of the application wait for the verdict, or for room in TCP's buffer.
+[[nodiscard]] bool handshake_has_bytes(const Socket& socket) noexcept;
 /// Brings waiting bytes on their way, for a server that waits for Confirm within limit_ns. Before exec().
 void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns);
 /// The same before the last close() or the exit.

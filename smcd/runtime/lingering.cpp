@@ -1,5 +1,10 @@
 #include "smcd/runtime/lingering.hpp"
 
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/inheritance.hpp"
@@ -10,33 +15,77 @@
 namespace smcd {
 namespace {
 
-constexpr std::uint64_t kLingerNs = 250 * kNsPerMs;
+constexpr std::uint64_t kProposalNs = 250 * kNsPerMs;
 constexpr std::uint64_t kExitWaitNs = 20 * kNsPerMs;
+/// A peer that is only slow gets its bytes; the kernel tries about as long.
+constexpr std::uint64_t kBytesNs = 60 * kNsPerSecond;
+/// What cannot linger, for want of a descriptor or because a relative has it open too, is worth a
+/// wait.
+constexpr std::uint64_t kEndNs = 500 * kNsPerMs;
+
+bool is_undecided(const Socket& socket) noexcept {
+    const Phase phase = socket.phase();
+    return Socket::is_ours(phase) && phase != Phase::smc;
+}
 
 bool expects_proposal(const Socket& socket) noexcept {
-    return socket.phase() == Phase::settling && socket.handshake != nullptr && socket.handshake->expects_proposal &&
+    return socket.phase() == Phase::settling && socket.handshake != nullptr &&
+           socket.handshake->expects_proposal &&
            (socket.block->flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
 }
 
-}  // namespace
+bool is_unfinished(const Socket& socket) noexcept {
+    return is_undecided(socket) && (expects_proposal(socket) || handshake_has_bytes(socket));
+}
 
-void linger_for_proposal(Process& process, Socket& socket) {
-    if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection || has_sleepers(socket) ||
-        is_left_to_relatives(socket)) {
+/// SO_LINGER: how long the application wants to wait in close().
+std::uint64_t wanted_wait_ns(const Socket& socket) noexcept {
+    linger setting{};
+    socklen_t length = sizeof(setting);
+    if (socket.is_non_blocking() ||
+        raw::getsockopt(socket.fd, SOL_SOCKET, SO_LINGER, &setting, &length) != 0 ||
+        setting.l_onoff == 0) {
+        return 0;
+    }
+    return static_cast<std::uint64_t>(std::max(setting.l_linger, 0)) * kNsPerSecond;
+}
+
+} // namespace
+
+void linger_if_unfinished(Process& process, Socket& socket) {
+    if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||
+        has_sleepers(socket) || is_left_to_relatives(socket) || !is_undecided(socket)) {
         return;
     }
-    const Phase phase = socket.phase();
-    if (!Socket::is_ours(phase) || phase == Phase::smc) {
-        return;
-    }
-    handshake_close(process, socket, kCloseLimitNs);
-    if (!expects_proposal(socket) || socket.linger_reset ||
+    handshake_close(process, socket, handshake_has_bytes(socket) ? wanted_wait_ns(socket) : 0);
+    // They come before a reset, too, as on a TCP that has sent them.
+    const bool bytes = handshake_has_bytes(socket);
+    if (!is_unfinished(socket) || (socket.linger_reset && !bytes) ||
         socket.block->holders.load(std::memory_order_acquire) > 1 || !hold_open(socket)) {
         return;
     }
-    const std::uint64_t until_ns = monotonic_ns() + kLingerNs;
-    socket.linger_until_ns.store(until_ns, std::memory_order_release);
+    if (!keep_open(process, socket)) {
+        let_go(process, socket);
+        return;
+    }
+    if (!socket.linger_reset) { // the end comes behind the bytes
+        socket.block->flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
+    }
+    const std::uint64_t until_ns = monotonic_ns() + (bytes ? kBytesNs : kProposalNs);
+    socket.linger_until_ns.store(until_ns, std::memory_order_seq_cst);
     process.progress().arm_deadline(socket, until_ns);
+    // The progress thread may have finished it before it could see that it lingers.
+    end_linger_if_due(process, socket);
+}
+
+std::uint64_t end_limit_ns() noexcept {
+    return Progress::on_progress_thread() ? 0 : kEndNs;
+}
+
+void leave_lingering_to_parent(Socket& socket) noexcept {
+    if (socket.linger_until_ns.load(std::memory_order_relaxed) != 0) {
+        socket.inherited.store(true, std::memory_order_relaxed);
+    }
 }
 
 void await_proposal_at_exit(Process& process, Socket& socket) {
@@ -46,8 +95,8 @@ void await_proposal_at_exit(Process& process, Socket& socket) {
 }
 
 void end_linger_if_due(Process& process, Socket& socket) {
-    std::uint64_t until_ns = socket.linger_until_ns.load(std::memory_order_acquire);
-    if (until_ns == 0 || (expects_proposal(socket) && monotonic_ns() < until_ns)) {
+    std::uint64_t until_ns = socket.linger_until_ns.load(std::memory_order_seq_cst);
+    if (until_ns == 0 || (is_unfinished(socket) && monotonic_ns() < until_ns)) {
         return;
     }
     if (socket.linger_until_ns.compare_exchange_strong(until_ns, 0, std::memory_order_acq_rel)) {
@@ -55,4 +104,4 @@ void end_linger_if_due(Process& process, Socket& socket) {
     }
 }
 
-}  // namespace smcd
+} // namespace smcd

@@ -132,7 +132,7 @@ void Process::drop_handshake_dmb(Socket& socket) {
 }
 
 void Process::release_socket(Socket& socket) {
-    linger_for_proposal(*this, socket);
+    linger_if_unfinished(*this, socket);
     if (may_end_now(*this, socket)) {
         end_socket(socket);
     }
@@ -144,7 +144,7 @@ void Process::end_socket(Socket& socket) {
     if (connected && !foreign) {
         const Phase phase = socket.phase();
         if (Socket::is_ours(phase) && phase != Phase::smc) {
-            handshake_close(*this, socket, kCloseLimitNs);
+            handshake_close(*this, socket, end_limit_ns());
         }
     }
     const std::lock_guard lifecycle(lifecycle_mutex_);

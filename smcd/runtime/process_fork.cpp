@@ -3,6 +3,7 @@
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/inheritance.hpp"
+#include "smcd/runtime/lingering.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/settle.hpp"
 #include "smcd/runtime/sleep_guard.hpp"
@@ -120,6 +121,7 @@ void Process::forget_sleepers() {
         }
     });
     for (Socket* socket : held) {
+        leave_lingering_to_parent(*socket);
         forget_other_sleepers(*this, *socket);
     }
 }

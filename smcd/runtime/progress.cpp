@@ -32,8 +32,8 @@ namespace asio = boost::asio;
 
 thread_local bool this_is_progress = false;
 
-/// While deadlines are pending the thread looks at them this often; otherwise it has no timer.
-constexpr std::chrono::milliseconds kDeadlineTick{10};
+/// Deadlines may be so late: those that are due together cost one wake-up. Without any there is no timer.
+constexpr std::uint64_t kDeadlineSlackNs = 10 * kNsPerMs;
 
 /// epoll data of a socket: the object is type-stable, the generation tells a recycled one.
 std::uint64_t tag_of(const Socket& socket) noexcept {
@@ -71,7 +71,7 @@ struct Progress::Impl {
         std::uint64_t at_ns;
     };
     std::vector<Deadline> deadlines;
-    bool timer_armed = false;
+    std::uint64_t armed_ns = 0;                 ///< when the timer is due; 0: never
     std::thread thread;
 
     void wait_connections(Process& process);
@@ -146,7 +146,18 @@ void Progress::Impl::on_device(WatchedDevice& watched) {
 }
 
 void Progress::Impl::arm_timer(Process& process) {
-    timer.expires_after(kDeadlineTick);
+    {
+        const std::lock_guard guard(mutex);
+        const auto first = std::min_element(deadlines.begin(), deadlines.end(), [](const auto& a, const auto& b) {
+            return a.at_ns < b.at_ns;
+        });
+        const std::uint64_t now = monotonic_ns();
+        armed_ns = first == deadlines.end() ? 0 : std::max(first->at_ns, now + kDeadlineSlackNs);
+        if (armed_ns == 0) {
+            return;
+        }
+        timer.expires_after(std::chrono::nanoseconds(armed_ns - now));
+    }
     timer.async_wait([this, &process](const boost::system::error_code& error) {
         if (!error) {
             on_timer(process);
@@ -175,11 +186,7 @@ void Progress::Impl::on_timer(Process& process) {
             end_linger_if_due(process, *socket);
         }
     }
-    const std::lock_guard guard(mutex);
-    timer_armed = !deadlines.empty();
-    if (timer_armed) {
-        arm_timer(process);
-    }
+    arm_timer(process);
 }
 
 Progress::Progress(Process& process) : process_(process) {}
@@ -280,8 +287,8 @@ void Progress::arm_deadline(Socket& socket, std::uint64_t deadline_ns) {
     }
     const std::lock_guard guard(impl_->mutex);
     impl_->deadlines.push_back({tag_of(socket), deadline_ns});
-    if (!impl_->timer_armed) {
-        impl_->timer_armed = true;
+    if (impl_->armed_ns == 0 || deadline_ns + kDeadlineSlackNs < impl_->armed_ns) {
+        impl_->armed_ns = deadline_ns;
         const bool outer = std::exchange(this_is_progress, true);
         asio::post(impl_->io, [this] { impl_->arm_timer(process_); });
         this_is_progress = outer;

@@ -186,7 +186,7 @@ void settle_before_close(Socket& socket) noexcept {
     const ConnBlock& block = *socket.block;
     if (socket.phase() != Phase::settling || socket.linger_reset ||
         (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0 ||
-        block.holders.load(std::memory_order_acquire) > 1) {
+        !pre_buffer_empty(socket) || block.holders.load(std::memory_order_acquire) > 1) {
         return;
     }
     raw::shutdown(socket.fd, SHUT_WR);

@@ -41,18 +41,6 @@ bool on_alternate_stack() noexcept {
     return ::sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_ONSTACK) != 0;
 }
 
-/// The application's number goes in a moment: the TCP connection lives on behind one of ours.
-void keep_open(Process& process, Socket& socket) noexcept {
-    auto kept = lift_fd(UniqueFd(raw::fcntl(socket.fd, F_DUPFD_CLOEXEC, 0)));
-    if (!kept) {
-        return;
-    }
-    process.progress().unwatch(socket);
-    socket.kept = *std::move(kept);
-    socket.fd = socket.kept.get();
-    process.progress().ensure_watched(socket);
-}
-
 /// A thread that is cancelled in its sleep leaves no other way.
 void drop_all(void* process) noexcept {
     while (own.count > 0) {
@@ -73,6 +61,21 @@ void drop_at_thread_exit(Process& process) noexcept {
 }
 
 }  // namespace
+
+bool keep_open(Process& process, Socket& socket) noexcept {
+    if (socket.kept.valid()) {
+        return true;
+    }
+    auto kept = lift_fd(UniqueFd(raw::fcntl(socket.fd, F_DUPFD_CLOEXEC, 0)));
+    if (!kept) {
+        return false;
+    }
+    process.progress().unwatch(socket);
+    socket.kept = *std::move(kept);
+    socket.fd = socket.kept.get();
+    process.progress().ensure_watched(socket);
+    return true;
+}
 
 bool hold_open(Socket& socket) noexcept {
     std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
@@ -148,7 +151,7 @@ void drop_abandoned_sleeps(Process& process) noexcept {
 bool may_end_now(Process& process, Socket& socket) noexcept {
     drop_abandoned_sleeps(process);
     if (has_sleepers(socket)) {
-        keep_open(process, socket);
+        static_cast<void>(keep_open(process, socket));
     }
     std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
     std::uint32_t next = 0;

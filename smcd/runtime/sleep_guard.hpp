@@ -18,6 +18,10 @@ class Socket;
 /// The last one to let go of a closed connection ends it; not under Process::lifecycle_mutex().
 void let_go(Process& process, Socket& socket) noexcept;
 
+/// The application's number of the connection goes in a moment: it lives on behind one of ours. false: there is none. Thread:
+/// the closing one.
+[[nodiscard]] bool keep_open(Process& process, Socket& socket) noexcept;
+
 /// One call's hold. Lives in the frame of the call. No destructor: cancellation must find no frame of ours with anything to
 /// clean up (waiting.cpp); the hold of a cancelled thread ends with the thread.
 class SleepGuard {

@@ -68,6 +68,31 @@ class Stalled(HandshakeCase):
             sock.close()
         self.stop_server(server, port, 5)
 
+    def test_closed_behind_the_accept(self):
+        """The server's program sends, closes and goes on, however long the client needs: its
+        bytes wait beside it."""
+        if not lib.WRAP_S:
+            self.skipTest("no handshake on plain TCP")
+        proposal = self.real_proposal()
+        other, other_port = self.echo()
+        for size in (10, 30_000):
+            server = self.server(lib.program("e2e_actor"), "listen", "accept",
+                                 f"pattern-send:{size}", "close", f"connect:{other_port}", "go")
+            sock = self.dial(server.port())
+            sock.sendall(proposal)
+            self.assertEqual(clc.first_message(raw.message(sock))[0], clc.ACCEPT)
+            server.expect("^close 0")
+            server.expect("^connected")
+            time.sleep(LATE_S)
+            sock.sendall(clc.decline())
+            raw.end_input(sock)
+            data, how = raw.receive_all(sock)
+            self.assertEqual((len(data), how), (size, "end"))
+            sock.close()
+            server.say("go")
+            server.finish()
+        self.stop_server(other, other_port)
+
     def test_banner_for_a_marked_client_that_is_silent(self):
         """No Proposal comes: the banner is held for a bounded time, then it comes plainly."""
         server, port = self.echo("banner")
