@@ -313,7 +313,8 @@ int EpollRegistry::wait_all(EpollSet& set, const Request& request) {
             return n;
         }
         if (set.has_connections() &&
-            set.spin.spin(0, [&set] { return set.any_ready(); }) == SpinPolicy::Outcome::hit) {
+            set.spin.spin(0, request.deadline_ns, [&set] { return set.any_ready(); }) ==
+                SpinPolicy::Outcome::hit) {
             continue;
         }
         if (const int n = sleep(set, now); n != 0) {

@@ -15,7 +15,7 @@ void EpollSet::open(int epfd, Process& process) noexcept {
     process_ = &process;
     rename(epfd);
     references.store(1, std::memory_order_relaxed);
-    spin = {};
+    spin.reset();
 }
 
 void EpollSet::close(const RealCalls& real, Process& process) noexcept {

@@ -337,7 +337,7 @@ int poll_wait(Shim& shim,
         const Watched watched(shim, fds);
         const auto any = [&] { return look(shim, fds) > 0 || kernel.outdated(shim, fds); };
         const std::uint64_t began = monotonic_ns();
-        if (watched.connections() && thread_spin().spin(0, any) == SpinPolicy::Outcome::hit) {
+        if (watched.connections() && thread_spin().spin(0, deadline_ns, any) == SpinPolicy::Outcome::hit) {
             continue;
         }
         const int n = sleep_once(shim, kernel, fds, watched, {deadline_ns, mask});

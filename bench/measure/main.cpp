@@ -12,6 +12,7 @@
 #include "bench/measure/rfc.hpp"
 #include "bench/measure/words.hpp"
 #include "bench/measure/worker.hpp"
+#include "smcd/runtime/profile.hpp"
 #include "smcd/tools/command.hpp"
 #include "smcd/tools/launcher.hpp"
 
@@ -74,7 +75,9 @@ void add_paths(CLI::App& program, Options& options, Typed& typed) {
         ->check(CLI::IsMember({"on", "off", "both"}));
     program.add_option("-C,--congestion", options.congestion, "TCP's algorithm (cubic)");
     program.add_option("--profile", options.profile, "how our paths wait for data")
-        ->check(CLI::IsMember({"balanced", "latency", "efficient", "throughput"}));
+        ->check([](const std::string& name) {
+            return find_profile(name) != nullptr ? std::string() : "there are: " + profile_names();
+        });
     program.add_option("--device", options.device, "devices that our paths offer (loopback)")
         ->type_name("LIST");
     program.add_flag(

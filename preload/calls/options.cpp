@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
@@ -15,9 +16,40 @@
 namespace smcd::preload::calls {
 namespace {
 
-/// Our own option, in the level that Linux gives to SMC: the program asks for plain TCP. The value is ignored.
+/// Our own options, in the level that Linux gives to SMC. The program asks for plain TCP; the value is ignored.
 constexpr int kSolSmc = 286;
 constexpr int kReturnToTcp = 0x0FE0;
+/// The profile of one socket, by name; a listener hands it on.
+constexpr int kProfile = 0x0FE1;
+constexpr socklen_t kProfileNameMax = 32;
+
+ssize_t set_profile(Shim& shim, Socket& socket, const void* value, socklen_t length) {
+    if (value == nullptr || length == 0 || length > kProfileNameMax) {
+        return -EINVAL;
+    }
+    std::string_view name(static_cast<const char*>(value), length);
+    name = name.substr(0, name.find('\0'));
+    const Profile* profile = find_profile(name);
+    if (profile == nullptr) {
+        return -EINVAL;
+    }
+    shim.process.set_profile(socket, *profile);
+    return 0;
+}
+
+ssize_t get_profile(const Shim& shim, const Socket& socket, void* value, socklen_t* length) {
+    if (value == nullptr || length == nullptr) {
+        return -EFAULT;
+    }
+    const std::string_view name = shim.process.profile_of(socket).name;
+    if (*length < name.size() + 1) {
+        return -EINVAL;
+    }
+    std::memcpy(value, name.data(), name.size());
+    static_cast<char*>(value)[name.size()] = '\0';
+    *length = static_cast<socklen_t>(name.size() + 1);
+    return 0;
+}
 
 /// Options whose effect lies in the kernel's stream of bytes.
 bool kernel_alone_serves(int level, int name) noexcept {
@@ -31,6 +63,9 @@ ssize_t set_option(
     Shim& shim, Socket& socket, int fd, int level, int name, const void* value, socklen_t length) {
     if (level == kSolSmc && name == kReturnToTcp) {
         return leave(shim, fd, Reason::returned_on_request) ? 0 : -ENOTCONN;
+    }
+    if (level == kSolSmc && name == kProfile) {
+        return set_profile(shim, socket, value, length);
     }
     if (kernel_alone_serves(level, name)) {
         leave(shim, fd, Reason::unsupported_option);
@@ -50,6 +85,9 @@ ssize_t set_option(
 
 ssize_t get_option(
     Shim& shim, Socket& socket, int fd, int level, int name, void* value, socklen_t* length) {
+    if (level == kSolSmc && name == kProfile) {
+        return get_profile(shim, socket, value, length);
+    }
     const bool ours = socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
                       Socket::is_ours(socket.phase());
     const bool error_wanted = level == SOL_SOCKET && name == SO_ERROR;

@@ -1,4 +1,7 @@
 // poll(), select() and the epoll family. Floor 4.
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
 #include <vector>
 
@@ -35,17 +38,58 @@ bool is_set(int fd, const fd_set* set) noexcept {
     return set != nullptr && FD_ISSET(fd, set);
 }
 
-std::vector<pollfd> to_array(int count, const fd_set* in, const fd_set* out, const fd_set* except) {
-    std::vector<pollfd> fds;
-    for (int fd = 0; fd < count; ++fd) {
-        const int events = (is_set(fd, in) ? kIn : 0) | (is_set(fd, out) ? kOut : 0) |
-                           (is_set(fd, except) ? kExcept : 0);
-        if (events != 0) {
-            fds.push_back({fd, static_cast<short>(events), 0});
+/// 64 numbers of a set at once; those from `count` on are not there.
+std::uint64_t word_of(const fd_set* set, int first, int count) noexcept {
+    static_assert(NFDBITS == 64);
+    const std::uint64_t word = set == nullptr ? 0 : static_cast<std::uint64_t>(__FDS_BITS(set)[first / NFDBITS]);
+    return count - first >= NFDBITS ? word : word & ((std::uint64_t{1} << static_cast<unsigned>(count - first)) - 1);
+}
+
+/// Calls f with each number that is in any of the sets, in order; ends when f returns false.
+template <typename F>
+void each_set(int count, const fd_set* in, const fd_set* out, const fd_set* except, F&& f) noexcept {
+    for (int first = 0; first < count; first += NFDBITS) {
+        std::uint64_t any = word_of(in, first, count) | word_of(out, first, count) | word_of(except, first, count);
+        for (; any != 0; any &= any - 1) {
+            if (!f(first + std::countr_zero(any))) {
+                return;
+            }
         }
     }
-    return fds;
 }
+
+/// The sets as an array for poll(). Few enough need no memory.
+class Array {
+public:
+    Array(int count, const fd_set* in, const fd_set* out, const fd_set* except) {
+        each_set(count, in, out, except, [&](int fd) {
+            const int events = (is_set(fd, in) ? kIn : 0) | (is_set(fd, out) ? kOut : 0) |
+                               (is_set(fd, except) ? kExcept : 0);
+            add({fd, static_cast<short>(events), 0});
+            return true;
+        });
+    }
+
+    [[nodiscard]] std::span<pollfd> all() noexcept {
+        return heap_.empty() ? std::span<pollfd>(inline_).first(size_) : std::span<pollfd>(heap_);
+    }
+
+private:
+    void add(const pollfd& entry) {
+        if (size_ < inline_.size()) {
+            inline_[size_++] = entry;
+            return;
+        }
+        if (heap_.empty()) {
+            heap_.assign(inline_.begin(), inline_.end());
+        }
+        heap_.push_back(entry);
+    }
+
+    std::array<pollfd, 64> inline_;
+    std::size_t size_ = 0;
+    std::vector<pollfd> heap_;
+};
 
 /// select()'s meaning of the poll bits. Returns the number of bits set, or -EBADF.
 ssize_t to_sets(std::span<const pollfd> fds, int count, fd_set* in, fd_set* out, fd_set* except) noexcept {
@@ -88,13 +132,12 @@ ssize_t poll(Shim& shim, std::span<pollfd> fds, const timespec* timeout, const s
 
 bool select_needs_us(
     const Shim& shim, int count, const fd_set* in, const fd_set* out, const fd_set* except) noexcept {
-    const int end = count < shim.table.end() ? count : shim.table.end();
-    for (int fd = 0; fd < end; ++fd) {
-        if (poll_needs_us(shim, fd) && (is_set(fd, in) || is_set(fd, out) || is_set(fd, except))) {
-            return true;
-        }
-    }
-    return false;
+    bool found = false;
+    each_set(std::min(count, shim.table.end()), in, out, except, [&](int fd) {
+        found = poll_needs_us(shim, fd);
+        return !found;
+    });
+    return found;
 }
 
 ssize_t select(Shim& shim,
@@ -105,7 +148,8 @@ ssize_t select(Shim& shim,
                const timespec* timeout,
                const sigset_t* mask,
                timespec* left) {
-    std::vector<pollfd> fds = to_array(count, in, out, except);
+    Array array(count, in, out, except);
+    const std::span<pollfd> fds = array.all();
     const Deadline deadline(timeout);
     const ssize_t n = value_of(poll_wait(shim, fds, deadline.ns, deadline.poll_only, mask));
     if (left != nullptr && timeout != nullptr) {

@@ -2,7 +2,9 @@
 //
 // Spinning as long as a sleep costs is at most twice as dear as knowing the future. The budget follows the gaps that were
 // observed; it falls to zero (with a rare probe) where spinning does not pay, and at once when the thread was preempted
-// while it spun, which shows that CPUs are scarce.
+// while it spun, which shows that CPUs are scarce. Limits that say `always` (profile isolated) leave all that out: the
+// waiter polls for max_ns whatever was seen before, and looks at the clock only after kRound polls, so that a wait that
+// is over sooner makes no call at all.
 #pragma once
 
 #include <sched.h>
@@ -15,11 +17,15 @@
 
 namespace smcd {
 
-/// Profile of the process; set once at start-up.
+/// No deadline.
+inline constexpr std::uint64_t kForever = 0;
+
+/// How a profile polls.
 struct SpinLimits {
     std::uint32_t max_ns = 30'000;
-    bool always = false; ///< `isolated`: never sleep
+    bool always = false; ///< always max_ns, not adapted to what was seen
 };
+/// Those of the process; set once at start-up.
 inline SpinLimits& spin_limits() noexcept {
     static constinit SpinLimits limits;
     return limits;
@@ -33,14 +39,30 @@ class SpinPolicy {
 public:
     enum class Outcome { hit, miss, skipped };
 
-    /// Polls `ready` within the budget. peer_cpu: where the other side last ran (same CPU: spinning starves it).
+    /// Limits of this waiter alone; they must live as long. nullptr: the process's.
+    void set_limits(const SpinLimits* limits) noexcept { own_limits_.store(limits, std::memory_order_relaxed); }
+
+    /// For another connection.
+    void reset() noexcept {
+        set_limits(nullptr);
+        budget_ns_ = kFirstBudgetNs;
+        waits_ = 0;
+        mean_gap_ns_ = kFirstGapNs;
+    }
+
+    /// Polls `ready` within the budget, and not beyond the deadline (monotonic, or kForever). peer_cpu: where the other
+    /// side last ran, plus 1 (same CPU: spinning starves it); 0: unknown.
     template <typename Ready>
-    Outcome spin(std::uint32_t peer_cpu, Ready&& ready) noexcept {
+    Outcome spin(std::uint32_t peer_cpu, std::uint64_t deadline_ns, Ready&& ready) noexcept {
+        if (limits().always) {
+            return peer_cpu == own_cpu() ? Outcome::skipped : spin_always(deadline_ns, ready);
+        }
         const std::uint32_t budget = next_budget(peer_cpu);
         if (budget == 0) {
             return Outcome::skipped;
         }
         const std::uint64_t start = monotonic_ns();
+        const std::uint64_t end = end_of(start, budget, deadline_ns);
         std::uint64_t last = start;
         for (;;) {
             for (int i = 0; i < 4; ++i) {
@@ -55,7 +77,7 @@ public:
                 budget_ns_ = 0;
                 return Outcome::miss;
             }
-            if (now - start > budget) {
+            if (now > end) {
                 on_miss();
                 return Outcome::miss;
             }
@@ -63,10 +85,13 @@ public:
         }
     }
 
+    /// Whether on_slept() makes any difference.
+    [[nodiscard]] bool tells_time() const noexcept { return !limits().always; }
+
     /// After a sleep: how long the whole wait took. A near miss makes the next budget larger.
     void on_slept(std::uint64_t waited_ns) noexcept {
-        const std::uint32_t limit = spin_limits().max_ns;
-        if (waited_ns < limit) {
+        const std::uint32_t limit = limits().max_ns;
+        if (waited_ns < limit && !limits().always) {
             budget_ns_ = std::min<std::uint32_t>(limit, static_cast<std::uint32_t>(waited_ns) * 2);
         }
     }
@@ -76,10 +101,41 @@ private:
     static constexpr std::uint32_t kFloorNs = 3'000;
     static constexpr std::uint32_t kProbeEvery = 32;
     static constexpr std::uint32_t kProbeNs = 10'000;
+    static constexpr std::uint32_t kFirstBudgetNs = 10'000;
+    static constexpr std::int64_t kFirstGapNs = 1'000;
+    static constexpr int kRound = 1024; ///< polls between two looks at the clock: some 20 us
+
+    [[nodiscard]] const SpinLimits& limits() const noexcept {
+        const SpinLimits* own = own_limits_.load(std::memory_order_relaxed);
+        return own == nullptr ? spin_limits() : *own;
+    }
+
+    static std::uint32_t own_cpu() noexcept { return static_cast<std::uint32_t>(::sched_getcpu()) + 1; }
+
+    static std::uint64_t end_of(std::uint64_t start, std::uint32_t budget, std::uint64_t deadline_ns) noexcept {
+        return deadline_ns == kForever ? start + budget : std::min(start + budget, deadline_ns);
+    }
+
+    template <typename Ready>
+    Outcome spin_always(std::uint64_t deadline_ns, Ready& ready) const noexcept {
+        for (std::uint64_t end = 0;;) {
+            for (int i = 0; i < kRound; ++i) {
+                if (ready()) {
+                    return Outcome::hit;
+                }
+                cpu_relax();
+            }
+            const std::uint64_t now = monotonic_ns();
+            end = end == 0 ? end_of(now, limits().max_ns, deadline_ns) : end;
+            if (now >= end) {
+                return Outcome::miss;
+            }
+        }
+    }
 
     std::uint32_t next_budget(std::uint32_t peer_cpu) noexcept {
-        const std::uint32_t limit = spin_limits().max_ns;
-        if (limit == 0 || peer_cpu == static_cast<std::uint32_t>(::sched_getcpu()) + 1) {
+        const std::uint32_t limit = limits().max_ns;
+        if (limit == 0 || peer_cpu == own_cpu()) {
             return 0;
         }
         if (budget_ns_ == 0) {
@@ -91,7 +147,7 @@ private:
     void on_hit(std::uint32_t gap_ns) noexcept {
         mean_gap_ns_ += (gap_ns - mean_gap_ns_) / 8;
         const auto wanted = static_cast<std::uint32_t>(std::max<std::int64_t>(mean_gap_ns_, 0)) * 4;
-        budget_ns_ = std::clamp(wanted + kFloorNs, kFloorNs, spin_limits().max_ns);
+        budget_ns_ = std::clamp(wanted + kFloorNs, kFloorNs, std::max(limits().max_ns, kFloorNs));
     }
 
     void on_miss() noexcept {
@@ -101,9 +157,10 @@ private:
         }
     }
 
-    std::uint32_t budget_ns_ = 10'000;
+    std::atomic<const SpinLimits*> own_limits_{nullptr};
+    std::uint32_t budget_ns_ = kFirstBudgetNs;
     std::uint32_t waits_ = 0;
-    std::int64_t mean_gap_ns_ = 1'000;
+    std::int64_t mean_gap_ns_ = kFirstGapNs;
 };
 
 }  // namespace smcd

@@ -69,9 +69,14 @@ WaitStatus wait_until(Channel& channel,
                       Ready&& ready) {
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
-    bells.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()) + 1, std::memory_order_relaxed);
-    const std::uint64_t start = monotonic_ns();
-    switch (spin.spin(channel.peer_bells->cpu.load(std::memory_order_relaxed), ready)) {
+    // The peer reads this line with each publication: it is written only with news.
+    const auto cpu = static_cast<std::uint32_t>(::sched_getcpu()) + 1;
+    if (bells.cpu.load(std::memory_order_relaxed) != cpu) {
+        bells.cpu.store(cpu, std::memory_order_relaxed);
+    }
+    const std::uint32_t peer_cpu = channel.peer_bells->cpu.load(std::memory_order_relaxed);
+    const std::uint64_t start = spin.tells_time() ? monotonic_ns() : 0;
+    switch (spin.spin(peer_cpu, deadline_ns, ready)) {
         case SpinPolicy::Outcome::hit:
             bump(counters.spin_hits);
             return WaitStatus::ready;

@@ -20,9 +20,6 @@ namespace smcd {
 
 enum class WaitStatus { ready, timed_out, interrupted };
 
-/// No deadline.
-inline constexpr std::uint64_t kForever = 0;
-
 /// Waits until at least `at_least` bytes are readable or the stream has ended. deadline_ns: monotonic, or kForever.
 WaitStatus wait_for_data(Channel& channel,
                          SpinPolicy& spin,

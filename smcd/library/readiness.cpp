@@ -253,7 +253,7 @@ int smcd_poll(smcd_pollfd* entries, size_t count, int timeout_ms) {
         }
         const std::uint64_t since = monotonic_ns();
         const auto any = [&]() noexcept { return call.look(false) != 0; };
-        if (call.any_ours() && spin.spin(0, any) == SpinPolicy::Outcome::hit) {
+        if (call.any_ours() && spin.spin(0, deadline_ns, any) == SpinPolicy::Outcome::hit) {
             continue;
         }
         if (const int rc = call.sleep(deadline_ns); rc < 0) {

@@ -205,6 +205,12 @@ int smcd_setopt_str(smcd_sock* sock, const char* name, const char* value) {
             return smcd_setsockopt(sock, SOL_SOCKET, SO_RCVBUF, &wish, sizeof(wish));
         }
     }
+    if (option == "profile") {
+        if (const Profile* profile = find_profile(text); profile != nullptr) {
+            sock->process().set_profile(*sock->socket, *profile);
+            return 0;
+        }
+    }
     if (option == "congestion" && !text.empty()) {
         return raw::setsockopt(
             sock->fd, IPPROTO_TCP, TCP_CONGESTION, value, static_cast<socklen_t>(text.size()));

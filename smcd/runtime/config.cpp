@@ -20,18 +20,6 @@ constexpr std::uint8_t kSizeClassMax = 6;
 constexpr unsigned long kFabricChidMin = 0xFF00;
 constexpr unsigned long kFabricChidMax = 0xFFFE;
 
-struct Profile {
-    std::string_view name;
-    std::uint32_t spin_max_ns;
-};
-
-constexpr std::array<Profile, 4> kProfiles{{
-    {"balanced", 30'000},
-    {"latency", 200'000},
-    {"efficient", 0},
-    {"throughput", 15'000},
-}};
-
 void read_profile(const Settings& settings, Config& config) {
     const char* value = settings.value("SMCD_PROFILE");
     if (value == nullptr) {
@@ -40,7 +28,11 @@ void read_profile(const Settings& settings, Config& config) {
     if (set_profile(config, value)) {
         return;
     }
-    SMCD_LOG(error, "unknown profile '%s', using balanced", value);
+    SMCD_LOG(error,
+             "SMCD_PROFILE '%s' is none of %s: using %s",
+             value,
+             profile_names().c_str(),
+             config.profile->name.data());
 }
 
 struct KindName {
@@ -137,14 +129,9 @@ std::vector<std::string> parse_ueids(std::string_view text) {
 }
 
 bool set_profile(Config& config, std::string_view name) {
-    for (const Profile& profile : kProfiles) {
-        if (profile.name == name) {
-            config.profile = name;
-            config.spin_max_ns = profile.spin_max_ns;
-            return true;
-        }
-    }
-    return false;
+    const Profile* found = find_profile(name);
+    config.profile = found == nullptr ? config.profile : found;
+    return found != nullptr;
 }
 
 std::uint64_t parse_size(const char* text) noexcept {

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "smcd/runtime/profile.hpp"
+
 namespace smcd {
 
 /// Kinds of devices that SMCD_DEVICES may name.
@@ -25,7 +27,6 @@ inline constexpr std::size_t kUeidsMax = 4;
 
 struct Config {
     bool disabled = false;             ///< SMCD_DISABLE=1
-    std::uint32_t spin_max_ns = 30'000; ///< from SMCD_PROFILE
     std::uint32_t hot_entries = 16;     ///< SMCD_HOT_ENTRIES: so many entries of an epoll set are looked at in each wait
     std::uint8_t size_class = 5;       ///< default DMB: 512 KiB; SMCD_RCVBUF (alias SMC_RCVBUF)
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
@@ -34,7 +35,7 @@ struct Config {
     bool offers_seid = false;          ///< SMCD_SEID=1: the system enterprise id counts, too
     std::vector<DeviceChoice> devices{{}}; ///< SMCD_DEVICES, in order of preference
     std::vector<uid_t> allowed_uids;   ///< SMCD_ALLOW_UIDS: users besides our own that may share memory with us
-    std::string profile = "balanced";
+    const Profile* profile = profiles().data(); ///< SMCD_PROFILE; never nullptr
     std::string fabric;                ///< SMCD_FABRIC: attachment point of the ivshmem device; empty: none
     std::uint16_t fabric_chid = 0xFF01; ///< SMCD_FABRIC_CHID
     std::string pnetid;                ///< SMCD_PNETID: the IP network that the fabric serves

@@ -145,6 +145,7 @@ void establish(Process& process,
             stream_tell_ends(socket);
         }
     }
+    process.pin_if_wanted(socket);
     process.set_phase(socket, Phase::smc, Reason::none);
     process.progress().watch(socket);
 }

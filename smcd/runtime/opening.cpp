@@ -44,6 +44,18 @@ void note_low_water(Socket& socket) noexcept {
     }
 }
 
+/// TCP hands these on, too; what is not known here is asked for at the first need.
+void inherit_timeouts(Socket& socket, const Socket& listener) noexcept {
+    if (listener.receive_timeout_known.load(std::memory_order_acquire)) {
+        socket.receive_timeout_ns = listener.receive_timeout_ns;
+        socket.receive_timeout_known.store(true, std::memory_order_release);
+    }
+    if (listener.send_timeout_known.load(std::memory_order_acquire)) {
+        socket.send_timeout_ns = listener.send_timeout_ns;
+        socket.send_timeout_known.store(true, std::memory_order_release);
+    }
+}
+
 } // namespace
 
 Reason opening_client(Process& process, Socket& socket, const sockaddr* address, socklen_t length) {
@@ -88,6 +100,10 @@ bool opened_client(Process& process, Socket& socket, Reason reason, ssize_t rc) 
 OpenedServer opened_server(Process& process, Socket& socket, const Socket& listener) {
     socket.receive_buffer_wish = listener.receive_buffer_wish;
     socket.low_water = listener.low_water;
+    inherit_timeouts(socket, listener);
+    if (const Profile* own = listener.profile.load(std::memory_order_acquire); own != nullptr) {
+        process.set_profile(socket, *own);
+    }
     const Marked marked = process.discovery().is_marked(socket.fd);
     if (marked == Marked::no || marked == Marked::other_network) {
         const bool other = marked == Marked::other_network;

@@ -85,7 +85,7 @@ WaitStatus wait_for_phase(Process& process,
         return socket.phase() != phase || open ||
                (block.flags.load(std::memory_order_acquire) & shut) != 0;
     };
-    const std::uint64_t spin_end = monotonic_ns() + (spin_limits().max_ns == 0 ? 0 : kDriveSpinNs);
+    const std::uint64_t spin_end = monotonic_ns() + (process.profile_of(socket).spin.max_ns == 0 ? 0 : kDriveSpinNs);
     while (monotonic_ns() < spin_end) {
         handshake_drive(process, socket);
         if (changed()) {

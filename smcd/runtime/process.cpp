@@ -66,7 +66,7 @@ Process::Process(Config config)
     : config_(std::move(config)),
       discovery_(std::make_unique<FabricDiscovery>(*this)),
       progress_(std::make_unique<Progress>(*this)) {
-    spin_limits().max_ns = config_.spin_max_ns;
+    spin_limits() = config_.profile->spin;
 }
 
 Process::~Process() {
@@ -118,6 +118,10 @@ Socket* Process::acquire_socket(int fd, SocketKind kind) {
     socket->fd = fd;
     socket->sleepers.store(0, std::memory_order_relaxed);
     socket->references.store(1, std::memory_order_relaxed);
+    const bool fresh = kind == SocketKind::candidate;  // nobody has set anything
+    socket->receive_timeout_ns = socket->send_timeout_ns = 0;
+    socket->receive_timeout_known.store(fresh, std::memory_order_relaxed);
+    socket->send_timeout_known.store(fresh, std::memory_order_relaxed);
     socket->kind.store(kind, std::memory_order_release);
     return socket;
 }
@@ -169,8 +173,6 @@ void Process::end_socket(Socket& socket) {
     socket.kept.reset();
     socket.linger_until_ns.store(0, std::memory_order_relaxed);
     socket.non_blocking.store(false, std::memory_order_relaxed);
-    socket.receive_timeout_known.store(false, std::memory_order_relaxed);
-    socket.send_timeout_known.store(false, std::memory_order_relaxed);
     socket.receive_buffer_wish = 0;
     socket.low_water = 1;
     socket.group_listener = false;
@@ -179,8 +181,9 @@ void Process::end_socket(Socket& socket) {
     socket.beyond = false;
     socket.mark = {};
     socket.destination = {};
-    socket.spin_data = {};
-    socket.spin_space = {};
+    socket.spin_data.reset();
+    socket.spin_space.reset();
+    socket.profile.store(nullptr, std::memory_order_relaxed);
     socket.watch_epoch.store(0, std::memory_order_relaxed);
     socket.tcp_events.store(0, std::memory_order_relaxed);
     free_sockets_.push_back(&socket);
@@ -282,6 +285,29 @@ void Process::learn_from(const Socket& socket) {
     }
 }
 
+const Profile& Process::profile_of(const Socket& socket) const noexcept {
+    const Profile* own = socket.profile.load(std::memory_order_seq_cst);
+    return own == nullptr ? *config_.profile : *own;
+}
+
+void Process::set_profile(Socket& socket, const Profile& profile) noexcept {
+    socket.profile.store(&profile, std::memory_order_seq_cst);
+    socket.spin_data.set_limits(&profile.spin);
+    socket.spin_space.set_limits(&profile.spin);
+    if (hold_open(socket)) {
+        pin_if_wanted(socket);
+        let_go(*this, socket);
+    }
+}
+
+/// sync: pin. The profile is set, then the phase is looked at; establish() sets the phase, then looks at the profile.
+void Process::pin_if_wanted(Socket& socket) noexcept {
+    if (socket.block != nullptr && socket.block->phase.load(std::memory_order_seq_cst) == Phase::smc &&
+        profile_of(socket).pins_memory && !socket.pinned.exchange(true, std::memory_order_acq_rel)) {
+        pin_memory(socket.channel);
+    }
+}
+
 void Process::tear_down(Socket& socket) {
     ConnBlock& block = *socket.block;
     const Phase phase = socket.phase();
@@ -296,6 +322,9 @@ void Process::tear_down(Socket& socket) {
             }
             statistics_.absorb(block);
             learn_from(socket);
+        }
+        if (socket.pinned.exchange(false, std::memory_order_relaxed)) {
+            unpin_memory(socket.channel);
         }
         dmb_owners_.clear(*socket.device, socket.channel.dmb.index);
         static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));

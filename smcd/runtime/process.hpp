@@ -70,7 +70,7 @@ public:
     /// Makes doorbells and devices at the first need. false: they cannot be had.
     [[nodiscard]] bool ready_for_smc();
 
-    /// A Socket for a new TCP socket; never nullptr.
+    /// A Socket for a TCP socket, a candidate for one that socket() has just made; never nullptr.
     Socket* acquire_socket(int fd, SocketKind kind);
     /// No descriptor names the Socket any more: ends it, unless calls sleep on it; then the last of them does.
     void release_socket(Socket& socket);
@@ -89,6 +89,14 @@ public:
 
     /// Another process that shares the connection (fork) has brought it to TCP: stops serving it here too. Idempotent.
     void follow_relative(Socket& socket);
+
+    /// The socket's own profile, else the process's.
+    [[nodiscard]] const Profile& profile_of(const Socket& socket) const noexcept;
+    /// From now on the socket waits in this way; a listener hands it on to what it accepts. Thread: any. May block for
+    /// the pinning of memory.
+    void set_profile(Socket& socket, const Profile& profile) noexcept;
+    /// Pins the memory of an accelerated connection, once, if its profile says so.
+    void pin_if_wanted(Socket& socket) noexcept;
 
     void set_observer(PhaseObserver* observer) noexcept { observer_ = observer; }
 

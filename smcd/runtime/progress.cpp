@@ -1,5 +1,7 @@
 #include "smcd/runtime/progress.hpp"
 
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 
@@ -46,6 +48,22 @@ Socket* socket_of(std::uint64_t tag) noexcept {
     auto* socket = reinterpret_cast<Socket*>(tag & 0xFFFF'FFFF'FFFFULL);
     const std::uint64_t generation = socket->generation.load(std::memory_order_acquire) & 0xFFFFU;
     return generation == tag >> 48U ? socket : nullptr;
+}
+
+/// Where the application has CPUs to itself, ours are the others. It may have none besides: then nothing changes.
+void keep_off_own_cpus(std::thread& thread) noexcept {
+    cpu_set_t own;
+    if (::sched_getaffinity(0, sizeof(own), &own) != 0) {
+        return;
+    }
+    cpu_set_t others;
+    CPU_ZERO(&others);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (!CPU_ISSET(cpu, &own)) {
+            CPU_SET(cpu, &others);
+        }
+    }
+    ::pthread_setaffinity_np(thread.native_handle(), sizeof(others), &others);
 }
 
 }  // namespace
@@ -231,6 +249,9 @@ bool Progress::start() {
                 const auto keep = asio::make_work_guard(impl_->io);
                 impl_->io.run();
             });
+            if (process_.config().profile->pins_memory) {
+                keep_off_own_cpus(impl_->thread);
+            }
             started = true;
         }
     } catch (const std::exception&) {

@@ -22,6 +22,7 @@
 #include "smcd/core/tx_path.hpp"
 #include "smcd/core/waiting.hpp"
 #include "smcd/runtime/discovery.hpp"
+#include "smcd/runtime/profile.hpp"
 #include "smcd/runtime/sock_diag.hpp"
 
 namespace smcd {
@@ -67,6 +68,8 @@ public:
     Channel channel;
     Mapping send_buffer;                      ///< devices that copy: the channel's
     dev::LinkedDevice* device = nullptr;      ///< of the channel, or of the DMB of a server's handshake
+    std::atomic<const Profile*> profile{nullptr}; ///< its own; nullptr: the process's
+    std::atomic<bool> pinned{false};          ///< pin_memory() was called for the channel
     SpinPolicy spin_data;
     SpinPolicy spin_space;
     std::unique_ptr<HandshakeState, HandshakeStateDeleter> handshake;

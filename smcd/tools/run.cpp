@@ -11,6 +11,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "smcd/runtime/profile.hpp"
+#include "smcd/runtime/settings.hpp"
 #include "smcd/tools/command.hpp"
 #include "smcd/tools/launcher.hpp"
 #include "smcd/tools/program_file.hpp"
@@ -35,6 +37,13 @@ std::string check_size(const std::string& text) {
                                  : "'" + text + "' is not a size (digits, optionally k, K, m or M)";
 }
 
+/// Validator for --profile.
+std::string check_profile(const std::string& name) {
+    return find_profile(name) != nullptr
+               ? std::string()
+               : "there is no profile '" + name + "'; there are: " + profile_names();
+}
+
 /// A name of the user database or a number; empty: neither.
 std::string uid_of(const std::string& user) {
     const bool number = !user.empty() && user.find_first_not_of("0123456789") == std::string::npos;
@@ -56,6 +65,17 @@ std::string uids_of(const std::vector<std::string>& users) {
         uids += (uids.empty() ? "" : ",") + uid_of(user);
     }
     return uids;
+}
+
+/// The library itself is silent in somebody's program; here somebody looks.
+void warn_of_unknown_profile() {
+    const smcd::Settings settings = smcd::Settings::read(settings_path());
+    const char* name = settings.value("SMCD_PROFILE");
+    if (name != nullptr && find_profile(name) == nullptr) {
+        complain("run",
+                 "warning: SMCD_PROFILE '" + std::string(name) + "' is none of " + profile_names() +
+                     "; balanced is used");
+    }
 }
 
 Settings settings_of(const RunOptions& options) {
@@ -108,6 +128,7 @@ int start(const RunOptions& options, std::vector<std::string> command) {
         }
     }
     apply(settings_of(options));
+    warn_of_unknown_profile();
     std::vector<char*> argv;
     argv.reserve(command.size() + 1);
     for (std::string& argument : command) {
@@ -141,7 +162,7 @@ void add_run(CLI::App& program, int& status, const std::vector<std::string>& com
         ->check(check_size);
     run->add_option("--profile", options->profile, "how to wait for data")
         ->type_name("NAME")
-        ->check(CLI::IsMember({"balanced", "latency", "efficient", "throughput"}));
+        ->check(check_profile);
     run->add_option("--device",
                     options->devices,
                     "devices to offer, in order: loopback, ism or ism:CHID, with commas between")

@@ -47,8 +47,8 @@ typedef struct smcd_sock smcd_sock;
  * the environment (SMCD_PROFILE, SMCD_RCVBUF, ...: docs/configuration.md). */
 struct smcd_options {
     size_t size;
-    const char* profile;   /* how to wait: "balanced", "latency", "efficient", "throughput"; NULL:
-                              environment */
+    const char* profile;   /* how to wait: "balanced", "latency", "efficient", "throughput",
+                              "isolated"; NULL: environment */
     size_t receive_buffer; /* bytes of each connection's ring, rounded up to a size class; 0:
                               environment */
 };
@@ -86,7 +86,8 @@ SMCD_API int
 smcd_setsockopt(smcd_sock* sock, int level, int name, const void* value, socklen_t length);
 SMCD_API int smcd_getsockopt(smcd_sock* sock, int level, int name, void* value, socklen_t* length);
 /* Options by name, for bindings: "nonblocking" and "nodelay" ("0", "1"), "receive_buffer" (bytes,
- * k, m; before connect and listen), "congestion" (of TCP). EINVAL: no such option or value. */
+ * k, m; before connect and listen), "profile" (how to wait: as in smcd_options; a listener hands it
+ * on; smcd_poll() goes by the context's), "congestion" (of TCP). EINVAL: no such option or value. */
 SMCD_API int smcd_setopt_str(smcd_sock* sock, const char* name, const char* value);
 
 /* The TCP socket's descriptor, for getsockname() and the like. Reading, writing or polling it is
