@@ -10,7 +10,6 @@
 //       16    4  futex_in   A sets, B clears  1: a thread of A sleeps on it, waiting for data
 //       20    4  futex_out  A sets, B clears  1: a thread of A sleeps on it, waiting for space
 //       24    4  cpu        A                 CPU on which A last looked for work (for spinning)
-//       28    4  spinning   A                 1: a thread of A is polling the cursors (a hint)
 //       64    8  consumed   A                 A's exact consumer position, read once A is dead
 //
 // Every word is a hint: B may write anything at any time, and A looks at the cursors again after
@@ -30,7 +29,6 @@ struct alignas(64) Bells {
     std::atomic<std::uint32_t> futex_in;
     std::atomic<std::uint32_t> futex_out;
     std::atomic<std::uint32_t> cpu;
-    std::atomic<std::uint32_t> spinning;
     alignas(64) std::atomic<std::uint64_t> consumed;
 };
 

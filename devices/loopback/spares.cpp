@@ -47,7 +47,7 @@ void make_blank(const Mapping& file) noexcept {
     for (auto* word : {&bells.doors_in, &bells.doors_out, &bells.consumed}) {
         word->store(0, std::memory_order_relaxed);
     }
-    for (auto* word : {&bells.futex_in, &bells.futex_out, &bells.cpu, &bells.spinning}) {
+    for (auto* word : {&bells.futex_in, &bells.futex_out, &bells.cpu}) {
         word->store(0, std::memory_order_relaxed);
     }
     std::memset(file.data() + kDmbPageBytes, 0, kControlBytes);

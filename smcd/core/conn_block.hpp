@@ -108,7 +108,6 @@ struct alignas(64) ConnBlock {
     std::uint64_t remote_token;
     std::uint32_t size_class_local;
     std::uint32_t size_class_remote;
-    std::uint32_t link_group_remote;
     std::uint32_t device_chid;
 
     TxState tx;

@@ -21,6 +21,7 @@
 #include "smcd/runtime/lingering.hpp"
 #include "smcd/runtime/settle.hpp"
 #include "smcd/runtime/sleep_guard.hpp"
+#include "smcd/runtime/verdict_log.hpp"
 
 namespace smcd {
 namespace {
@@ -263,6 +264,9 @@ void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
         observer->on_phase(socket);
     }
     wake_local(socket);
+    if (phase == Phase::smc || (on_tcp && before != Phase::settling)) {
+        log_verdict(socket, phase, reason);
+    }
 }
 
 void Process::follow_relative(Socket& socket) {

@@ -108,6 +108,7 @@ void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swal
 }
 
 void settle_reset(Process& process, Socket& socket, Reason reason) {
+    process.statistics().page().handshake_errors.fetch_add(1, std::memory_order_relaxed);
     dissolve_tcp(socket.fd);
     settle_begin(process, socket, reason, false);
 }

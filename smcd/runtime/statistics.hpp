@@ -24,7 +24,7 @@ struct alignas(64) ProcessPage {
     std::atomic<std::uint64_t> connections_tcp; ///< ended up on TCP
     std::atomic<std::uint64_t> connections_live;
     std::atomic<std::uint64_t> listeners;
-    std::atomic<std::uint64_t> handshake_errors;
+    std::atomic<std::uint64_t> handshake_errors; ///< handshakes that could only end in a reset
     // Of closed connections; live ones are added by the reader.
     std::atomic<std::uint64_t> dmb_tx_bytes;
     std::atomic<std::uint64_t> dmb_rx_bytes;

@@ -42,7 +42,6 @@ ConnView view_of(const ConnBlock& block) noexcept {
     view.remote_token = block.remote_token;
     view.size_class_local = block.size_class_local;
     view.size_class_remote = block.size_class_remote;
-    view.link_group_remote = block.link_group_remote;
     view.device_chid = block.device_chid;
     view.tx_flags = number(block.tx.state_flags);
     view.rx_flags = number(block.rx.peer_flags);

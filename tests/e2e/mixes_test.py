@@ -72,6 +72,24 @@ class Mixes(lib.Case):
         lines = self.run_mixes("banner", ["connect:PORT", "recv:11", "close"])
         self.assertEqual(lines, ["received full 220 ready\\x0d\\x0a", "close 0"])
 
+    def test_verdicts_are_logged_to_whoever_asks(self):
+        for name, shim_server, shim_client in MIXES:
+            wrap_s, wrap_c = self.wraps(shim_server, shim_client)
+            server = self.server(lib.program("e2e_server"), "echo", wrap=wrap_s)
+            port = server.port()
+            client = self.client(lib.program("e2e_actor"), f"connect:{port}", "send:x", "recv:1",
+                                 wrap=wrap_c, env={"SMCD_DEBUG": "3"})
+            client.finish()
+            with self.subTest(mix=name):
+                place = rf"fd \d+, to 127\.0\.0\.1 port {port}"
+                verdict = "accelerated, CHID 0xffff" if wrap_s and wrap_c else "TCP, peer_no_smc"
+                if wrap_c:
+                    self.assertRegex(client.stderr(), f"{place}: {verdict}")
+                else:
+                    self.assertNotRegex(client.stderr(), "port")
+            server.kill(signal.SIGTERM)
+            server.finish()
+
     def test_several_connections(self):
         operations = ["connect:PORT"] * 5
         for number in (3, 0, 4, 1, 2):
