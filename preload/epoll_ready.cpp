@@ -52,7 +52,7 @@ PollMask EpollSet::due(Entry& entry) noexcept {
         return 0;
     }
     Socket& socket = *entry.socket;
-    const PollMask mask = stream_poll(socket);
+    const PollMask mask = stream_poll(socket, entry.interest.events);
     const PollMask wanted = mask & (entry.interest.events | kAlways) & ~kModes;
     if ((entry.interest.events & EPOLLET) == 0) {
         return wanted;

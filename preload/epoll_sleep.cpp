@@ -14,6 +14,7 @@
 #include "preload/epoll_tags.hpp"
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload {
 namespace {
@@ -86,30 +87,8 @@ bool EpollSet::ensure_doorbell(const RealCalls& real, Process& process) {
 }
 
 void EpollSet::arm(Process& process, Entry& entry) noexcept {
-    const std::uint64_t bit = std::uint64_t{1} << static_cast<unsigned>(door_);
-    Socket& socket = *entry.socket;
-    // sync: local-bell. A bit that is still set is seen by the next wake_local(), or by the one
-    // that is about to clear it, and that one rings behind our look: no locked instruction for each
-    // entry of each sleep.
-    std::atomic<std::uint64_t>& local = socket.block->local.doors;
-    if ((local.load(std::memory_order_relaxed) & bit) == 0) {
-        local.fetch_or(bit, std::memory_order_seq_cst);
-    }
-    process.progress().ensure_watched(socket);
-    if (socket.phase() != Phase::smc) {
-        return;
-    }
-    Channel& channel = socket.channel;
-    // A failure leaves the last resort: a byte on the TCP connection.
-    static_cast<void>(socket.device->export_doorbell(channel.remote, static_cast<unsigned>(door_)));
-    // Already armed lines are left alone: no store, no bounce.
-    if ((channel.own_bells->doors_in.load(std::memory_order_relaxed) & bit) == 0) {
-        channel.own_bells->doors_in.fetch_or(bit, std::memory_order_relaxed);
-    }
-    const bool wants_out = (entry.interest.events & (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)) != 0;
-    if (wants_out && (channel.own_bells->doors_out.load(std::memory_order_relaxed) & bit) == 0) {
-        channel.own_bells->doors_out.fetch_or(bit, std::memory_order_relaxed);
-    }
+    const bool space = (entry.interest.events & (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)) != 0;
+    stream_arm(process, *entry.socket, static_cast<unsigned>(door_), true, space);
 }
 
 /// The cold ones are armed. A full fence must follow.

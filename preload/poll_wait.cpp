@@ -127,44 +127,34 @@ private:
     bool any_ = false;
 };
 
-/// Fills revents of our sockets and of epoll sets with entries of ours; returns how many are ready.
+/// Fills revents of a socket of ours, or of an epoll set with entries of ours. Whether there is something.
+bool look_at(const Shim& shim, pollfd& entry, Socket* socket) {
+    if (socket != nullptr) {
+        const PollMask wanted = static_cast<PollMask>(entry.events) | kAlways;
+        entry.revents = static_cast<short>(stream_poll(*socket, wanted) & wanted);
+        return entry.revents != 0;
+    }
+    if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
+        entry.revents = set->any_ready() ? static_cast<short>(entry.events & kSetReady) : short{0};
+        return entry.revents != 0;
+    }
+    return false;
+}
+
+/// The same for all; returns how many are ready.
 int look(const Shim& shim, std::span<pollfd> fds) {
     int ready = 0;
     for (pollfd& entry : fds) {
-        if (Socket* socket = shim.table.active(entry.fd); socket != nullptr) {
-            const PollMask mask = stream_poll(*socket);
-            entry.revents =
-                static_cast<short>(mask & (static_cast<PollMask>(entry.events) | kAlways));
-            ready += entry.revents != 0 ? 1 : 0;
-        } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
-            entry.revents = set->any_ready() ? static_cast<short>(entry.events & kSetReady) : short{0};
-            ready += entry.revents != 0 ? 1 : 0;
-        }
+        ready += look_at(shim, entry, shim.table.active(entry.fd)) ? 1 : 0;
     }
     return ready;
 }
 
 void arm(Shim& shim, std::span<const pollfd> fds, unsigned door) noexcept {
-    const std::uint64_t bit = std::uint64_t{1} << door;
     for (const pollfd& entry : fds) {
-        Socket* socket = shim.table.active(entry.fd);
-        if (socket == nullptr) {
-            continue;
-        }
-        socket->block->local.doors.fetch_or(bit, std::memory_order_seq_cst);
-        shim.process.progress().ensure_watched(*socket);
-        if (socket->phase() != Phase::smc) {
-            continue;
-        }
-        Channel& channel = socket->channel;
-        static_cast<void>(socket->device->export_doorbell(channel.remote, door));
-        // The peer's end and reset ring both bells, so one of them is always armed, whatever was asked for.
-        const bool wants_out = (entry.events & kOut) != 0;
-        if (!wants_out || (entry.events & ~kOut) != 0) {
-            channel.own_bells->doors_in.fetch_or(bit, std::memory_order_relaxed);
-        }
-        if (wants_out) {
-            channel.own_bells->doors_out.fetch_or(bit, std::memory_order_relaxed);
+        if (Socket* socket = shim.table.active(entry.fd); socket != nullptr) {
+            const bool space = (entry.events & kOut) != 0;
+            stream_arm(shim.process, *socket, door, !space || (entry.events & ~kOut) != 0, space);
         }
     }
 }
@@ -191,19 +181,40 @@ int merge(const Shim& shim, const KernelArray& kernel, std::span<pollfd> fds) {
     return ready;
 }
 
-void drive(Shim& shim, std::span<const pollfd> fds) {
-    for (const pollfd& entry : fds) {
-        Socket* socket = shim.table.active(entry.fd);
-        if (socket != nullptr && !Socket::is_ours(socket->phase())) {
-            shim.epoll.on_phase(*socket);  // a relative did it, and could tell only its own table and sets
-        } else if (socket != nullptr && socket->phase() != Phase::smc) {
-            handshake_drive(shim.process, *socket);
-        } else if (socket != nullptr) {
-            shim.process.progress().ensure_watched(*socket);  // inherited: nobody here hears of its end yet
-        } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
-            shim.epoll.step(*set);
-        }
+/// Brings a connection forward that is not on the ring, or a set with such.
+void step(Shim& shim, const pollfd& entry, Socket* socket) {
+    if (socket != nullptr && !Socket::is_ours(socket->phase())) {
+        shim.epoll.on_phase(*socket);  // a relative did it, and could tell only its own table and sets
+    } else if (socket != nullptr) {
+        handshake_drive(shim.process, *socket);
+    } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
+        shim.epoll.step(*set);
     }
+}
+
+/// What one pass over the array has found.
+struct Pass {
+    int ready = 0;
+    bool kernel = false; ///< some descriptors are the kernel's
+};
+
+/// Steps and looks. One pass without memory and system calls: where nobody else is in the array, and somebody is ready, it
+/// is the whole call.
+Pass pass_over(Shim& shim, std::span<pollfd> fds) {
+    Pass pass;
+    for (pollfd& entry : fds) {
+        Socket* socket = shim.table.active(entry.fd);
+        if (socket == nullptr || !socket->accelerated()) {
+            step(shim, entry, socket);
+            socket = shim.table.active(entry.fd);
+        } else {
+            shim.process.progress().ensure_watched(*socket);  // inherited: nobody here hears of its end yet
+        }
+        entry.revents = 0;
+        pass.ready += look_at(shim, entry, socket) ? 1 : 0;
+        pass.kernel = pass.kernel || (socket == nullptr && entry.fd >= 0);
+    }
+    return pass;
 }
 
 int sleep_until(Shim& shim,
@@ -318,10 +329,13 @@ int poll_wait(Shim& shim,
               const sigset_t* mask) {
     bool expired = poll_only;
     for (;;) {
+        const Pass pass = pass_over(shim, fds);
+        int ready = pass.ready;
+        if (ready > 0 && !pass.kernel) {
+            return ready;
+        }
         // Made anew each round: a socket may have become, or ceased to be, ours.
         KernelArray kernel(shim, fds);
-        drive(shim, fds);
-        int ready = look(shim, fds);
         if (ready > 0 || expired || kernel.any()) {
             if (kernel.any()) {
                 static const timespec kNow{};

@@ -9,11 +9,13 @@
 #include "smcd/runtime/inheritance.hpp"
 
 namespace smcd::preload {
+
+constinit std::atomic<Shim*> instance{nullptr};
+
 namespace {
 
 /// Storage of the one object: it is never destroyed, because calls keep coming until the very end of the process.
 alignas(Shim) std::byte storage[sizeof(Shim)];
-constinit std::atomic<Shim*> instance{nullptr};
 constinit std::atomic<bool> refused{false};
 constinit std::once_flag started;
 
@@ -60,10 +62,6 @@ void start() noexcept {
 }
 
 }  // namespace
-
-Shim* shim() noexcept {
-    return instance.load(std::memory_order_acquire);
-}
 
 Shim* shim_or_start() noexcept {
     Shim* self = instance.load(std::memory_order_acquire);

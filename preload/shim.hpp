@@ -46,8 +46,14 @@ private:
     std::atomic<int> pid_;
 };
 
+/// Behind shim(); shim.cpp alone writes it.
+extern constinit std::atomic<Shim*> instance;
+
 /// The process's Shim, or nullptr: disabled, secure execution, or start-up failed. One load once it exists.
-[[nodiscard]] Shim* shim() noexcept;
+[[nodiscard]] inline Shim* shim() noexcept {
+    return instance.load(std::memory_order_acquire);
+}
+
 /// Makes the Shim at the first call; the same answer as shim() afterwards.
 [[nodiscard]] Shim* shim_or_start() noexcept;
 

@@ -97,9 +97,9 @@ ssize_t to_sets(std::span<const pollfd> fds, int count, fd_set* in, fd_set* out,
     constexpr int kWritable = POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR;
     ssize_t bits = 0;
     for (fd_set* set : {in, out, except}) {
-        // As the kernel, which writes back whole words.
-        for (int fd = count; set != nullptr && fd % NFDBITS != 0; ++fd) {
-            FD_CLR(fd, set);
+        if (set != nullptr && count % NFDBITS != 0) {
+            // As the kernel, which writes back whole words.
+            __FDS_BITS(set)[count / NFDBITS] &= (fd_mask{1} << static_cast<unsigned>(count % NFDBITS)) - 1;
         }
     }
     for (const pollfd& entry : fds) {

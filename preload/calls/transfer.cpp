@@ -40,6 +40,13 @@ int check_buffers(std::span<const iovec> buffers) noexcept {
     return 0;
 }
 
+/// One buffer, and flags that change nothing for bytes or space that are there.
+bool is_plain(std::span<const iovec> buffers, int flags) noexcept {
+    return buffers.size() == 1 && (flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)) == 0 &&
+           reinterpret_cast<std::uintptr_t>(buffers.front().iov_base) >= kFirstPage &&
+           static_cast<ssize_t>(buffers.front().iov_len) > 0;
+}
+
 /// What TCP would take of control messages; of those it takes, none changes the bytes.
 bool is_known_control(const msghdr& message) noexcept {
     auto& header = const_cast<msghdr&>(message);  // the macros only read
@@ -69,6 +76,15 @@ int check_message(const msghdr* message) noexcept {
 }  // namespace
 
 ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags) {
+    if (is_plain(buffers, flags)) {
+        const iovec& buffer = buffers.front();
+        if (const ssize_t n = stream_receive_short(shim.process, socket, buffer.iov_base, buffer.iov_len); n > 0) {
+            if (round_trip_floor_ns != 0) [[unlikely]] {
+                hold_round_trip();
+            }
+            return n;
+        }
+    }
     if (const int error = check_buffers(buffers); error != 0 && (flags & MSG_TRUNC) == 0) {
         return -error;
     }
@@ -86,6 +102,12 @@ ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int 
 }
 
 ssize_t send(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags) {
+    if (is_plain(buffers, flags)) {
+        const iovec& buffer = buffers.front();
+        if (const ssize_t n = stream_send_short(shim.process, socket, buffer.iov_base, buffer.iov_len); n > 0) {
+            return n;
+        }
+    }
     if (const int error = check_buffers(buffers); error != 0) {
         return -error;
     }

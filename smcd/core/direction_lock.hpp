@@ -8,13 +8,26 @@
 #pragma once
 
 #include "smcd/core/conn_block.hpp"
+#include "smcd/core/thread_id.hpp"
 
 namespace smcd {
 
 class DirectionGuard {
 public:
-    explicit DirectionGuard(DirectionLock& lock) noexcept;
-    ~DirectionGuard();
+    explicit DirectionGuard(DirectionLock& lock) noexcept : lock_(&lock) {
+        const std::uint32_t self = thread_id();
+        std::uint32_t expected = 0;
+        // acquire: pairs with the release in the destructor (sync: direction-lock).
+        if (!lock.owner.compare_exchange_strong(
+                expected, self, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]] {
+            lock_ = expected == self ? nullptr : contend(lock, self);
+        }
+    }
+    ~DirectionGuard() {
+        if (lock_ != nullptr) {
+            lock_->owner.store(0, std::memory_order_release);  // sync: direction-lock
+        }
+    }
     DirectionGuard(const DirectionGuard&) = delete;
     DirectionGuard& operator=(const DirectionGuard&) = delete;
 
@@ -22,6 +35,9 @@ public:
     [[nodiscard]] bool nested() const noexcept { return lock_ == nullptr; }
 
 private:
+    /// Waits until the lock is ours: another thread holds it.
+    static DirectionLock* contend(DirectionLock& lock, std::uint32_t self) noexcept;
+
     DirectionLock* lock_; ///< nullptr: nested inside our own thread's guard
 };
 

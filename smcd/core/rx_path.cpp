@@ -128,6 +128,34 @@ IoResult RxPath::nothing_there() noexcept {
     return {0, IoStatus::would_block, 0};
 }
 
+std::uint32_t RxPath::receive_short(void* data, std::size_t wanted) noexcept {
+    RxState& rx = channel_.block->rx;
+    const DmbView& own = channel_.own;
+    const DirectionGuard guard(rx.lock);
+    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+        return 0;
+    }
+    const std::uint64_t began = rx.consumer.load(std::memory_order_relaxed);
+    const Cursor consumer = unpack(began).cursor;
+    const Cursor known = unpack(rx.peer_producer.load(std::memory_order_relaxed)).cursor;
+    std::uint32_t unread = distance(consumer, known, own.ring_bytes);
+    if (unread < wanted) {
+        unread = refresh();
+    }
+    const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(wanted, unread));
+    if (n - 1 >= own.ring_bytes - consumer.count) {
+        return 0;  // nothing there, or on both sides of the ring's edge
+    }
+    std::memcpy(data, own.ring + consumer.count, n);
+    if (rx.consumer.load(std::memory_order_relaxed) != began) [[unlikely]] {
+        return 0;  // a signal handler of this thread read meanwhile
+    }
+    release(consumer, n);
+    rx.bytes.store(rx.bytes.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    rx.calls.store(rx.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return n;
+}
+
 IoResult RxPath::receive(std::span<const iovec> buffers, ReceiveMode mode) noexcept {
     RxState& rx = channel_.block->rx;
     const DmbView& own = channel_.own;

@@ -27,6 +27,10 @@ public:
     /// moved: frozen. would_block: nothing there. end_of_stream: nothing there and nothing will come. error: ECONNRESET.
     IoResult receive(std::span<const iovec> buffers, ReceiveMode mode) noexcept;
 
+    /// What most receives are: bytes that are there and do not wrap, into one buffer. How many, or 0: nothing was done, and
+    /// receive() must find out why.
+    std::uint32_t receive_short(void* data, std::size_t wanted) noexcept;
+
     /// Unread bytes, the peer's newest publication included. A protocol violation counts as a reset.
     [[nodiscard]] std::uint32_t readable() noexcept;
 

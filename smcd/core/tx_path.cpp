@@ -168,6 +168,33 @@ int TxPath::failure() noexcept {
     return (flags & kFlagShutWrite) != 0 ? EPIPE : 0;
 }
 
+std::uint32_t TxPath::send_short(const void* data, std::size_t bytes) noexcept {
+    ConnBlock& block = *channel_.block;
+    const DirectionGuard guard(block.tx.lock);
+    constexpr std::uint32_t kNot = kFlagFrozen | kFlagReset | kFlagShutWrite | kFlagTcpHangup;
+    const std::uint32_t ring_bytes = channel_.peer.ring_bytes;
+    if ((block.flags.load(std::memory_order_acquire) & kNot) != 0 || bytes - 1 >= ring_bytes / 8) {
+        return 0;
+    }
+    const CdcWord word = unpack(channel_.own.cdc->consumer.load(std::memory_order_acquire));  // sync: cdc
+    if (((word.state_flags | block.rx.peer_flags.load(std::memory_order_relaxed)) & kPeerGone) != 0) {
+        return 0;
+    }
+    const auto n = static_cast<std::uint32_t>(bytes);
+    const std::uint64_t began = block.tx.producer.load(std::memory_order_relaxed);
+    const Cursor producer = unpack(began).cursor;
+    const Cursor known = unpack(block.tx.peer_consumer.load(std::memory_order_relaxed)).cursor;
+    if (ring_bytes - distance(known, producer, ring_bytes) < n || ring_bytes - producer.count < n) {
+        return 0;
+    }
+    std::memcpy(channel_.peer.ring + producer.count, data, n);
+    if (!publish(began, n)) [[unlikely]] {
+        return 0;
+    }
+    block.tx.calls.store(block.tx.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return n;
+}
+
 IoResult TxPath::send(std::span<const iovec> buffers, std::size_t skip) noexcept {
     TxState& tx = channel_.block->tx;
     const std::uint32_t ring_bytes = channel_.peer.ring_bytes;

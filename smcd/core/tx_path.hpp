@@ -20,6 +20,10 @@ public:
     /// Copies as much of the buffers, from byte `skip` of their concatenation on, as there is space for; publishes in
     /// pieces of at most an eighth of the ring, so that the peer copies out meanwhile. Never blocks, any thread.
     /// moved: frozen. would_block: no space. error: EPIPE (we or the peer ended this direction), ECONNRESET.
+    /// What most sends are: one buffer of at most an eighth of the ring, into space that is known and does not wrap.
+    /// Its bytes, or 0: nothing was done, and send() must find out why.
+    std::uint32_t send_short(const void* data, std::size_t bytes) noexcept;
+
     IoResult send(std::span<const iovec> buffers, std::size_t skip) noexcept;
 
     /// Free bytes in the peer's ring, its newest consumer cursor included.

@@ -203,23 +203,8 @@ short ready_mask(smcd_sock& sock, short wanted) noexcept {
 }
 
 void arm(smcd_sock& sock, short wanted, unsigned door) noexcept {
-    const std::uint64_t bit = std::uint64_t{1} << door;
-    Socket& socket = *sock.socket;
-    socket.block->local.doors.fetch_or(bit, std::memory_order_seq_cst);
-    sock.process().progress().ensure_watched(socket);
-    if (socket.phase() != Phase::smc) {
-        return;
-    }
-    static_cast<void>(socket.device->export_doorbell(socket.channel.remote, door));
-    // The peer's end and reset ring both bells, so one of them is always armed, whatever was asked
-    // for.
-    const bool wants_out = (wanted & kOut) != 0;
-    if (!wants_out || (wanted & ~kOut) != 0) {
-        socket.channel.own_bells->doors_in.fetch_or(bit, std::memory_order_relaxed);
-    }
-    if (wants_out) {
-        socket.channel.own_bells->doors_out.fetch_or(bit, std::memory_order_relaxed);
-    }
+    const bool space = (wanted & kOut) != 0;
+    stream_arm(sock.process(), *sock.socket, door, !space || (wanted & ~kOut) != 0, space);
 }
 
 void close_event_fd(smcd_sock& sock) noexcept {

@@ -286,6 +286,9 @@ ssize_t smcd_send(smcd_sock* sock, const void* data, size_t bytes, int flags) {
     if (has_deferred(*sock)) [[unlikely]] {
         return smcd_sendv(sock, &part, 1, flags);
     }
+    if (const ssize_t n = stream_send_short(sock->process(), *sock->socket, data, bytes); n > 0) [[likely]] {
+        return n;
+    }
     // In one step when there is space; all else is the slow way's.
     const IoResult step = TxPath(sock->socket->channel).send({&part, 1}, 0);
     if (step.status != IoStatus::ok || step.bytes == bytes) {
@@ -320,6 +323,9 @@ ssize_t smcd_recv(smcd_sock* sock, void* data, size_t bytes, int flags) {
     const Socket& socket = *sock->socket;
     if (flags == 0 && socket.low_water <= 1 && sock->rx.empty() && sock->rx_skip == 0 &&
         socket.accelerated()) [[likely]] {
+        if (const std::uint32_t n = RxPath(sock->socket->channel).receive_short(data, bytes); n > 0) [[likely]] {
+            return n;
+        }
         const IoResult step = RxPath(sock->socket->channel).receive({&part, 1}, {});
         if (step.bytes > 0) {
             return static_cast<ssize_t>(step.bytes);

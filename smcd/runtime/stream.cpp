@@ -356,6 +356,27 @@ ssize_t send_by_phase(Process& process,
 
 }  // namespace
 
+ssize_t stream_receive_short(Process& process, Socket& socket, void* data, std::size_t bytes) {
+    if (!socket.accelerated() || socket.low_water > 1) {
+        return 0;
+    }
+    process.progress().ensure_watched(socket);
+    const ssize_t n = RxPath(socket.channel).receive_short(data, bytes);
+    return n == 0 ? 0 : tell(process, socket, n);
+}
+
+ssize_t stream_send_short(Process& process, Socket& socket, const void* data, std::size_t bytes) {
+    if (!socket.accelerated()) {
+        return 0;
+    }
+    process.progress().ensure_watched(socket);
+    const ssize_t n = TxPath(socket.channel).send_short(data, bytes);
+    if (n != 0) {
+        drop_if_reset(socket);
+    }
+    return n == 0 ? 0 : tell(process, socket, n);
+}
+
 ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> buffers, int flags) {
     CallInFlight call(socket, SO_RCVTIMEO, flags);
     ssize_t n = receive_by_phase(process, socket, buffers, flags, call);

@@ -33,6 +33,10 @@ ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> 
 /// the caller's business (-EPIPE).
 ssize_t stream_send(Process& process, Socket& socket, std::span<const iovec> buffers, int flags);
 
+/// The same for one buffer in one step, without waiting: what most calls are. 0: nothing was done, take the way above.
+ssize_t stream_receive_short(Process& process, Socket& socket, void* data, std::size_t bytes);
+ssize_t stream_send_short(Process& process, Socket& socket, const void* data, std::size_t bytes);
+
 /// shutdown(how). 0 or -ENOTCONN (the directions are shut down all the same).
 int stream_shutdown(Process& process, Socket& socket, int how);
 /// Phase::smc: whether TCP's state would be any but CLOSE: no reset, and not both ends have been said.
@@ -45,8 +49,13 @@ bool stream_take_error(Socket& socket, int& error) noexcept;
 /// A call has told of an end by error, and reports the bytes before it: the error is the next call's again.
 void stream_keep_error(Socket& socket, int error) noexcept;
 
-/// poll() mask of a connection in a phase of ours. Takes no step of a handshake; call handshake_drive() for that first.
-PollMask stream_poll(Socket& socket) noexcept;
+/// poll() mask of a connection in a phase of ours. `wanted`: without POLLOUT and its relatives, space is not looked for.
+/// Takes no step of a handshake; call handshake_drive() for that first.
+PollMask stream_poll(Socket& socket, PollMask wanted = ~PollMask{}) noexcept;
+
+/// Asks the peer (Phase::smc), and this process, to ring the doorbell at news of data or space. Look again behind a full
+/// fence. At least one of both, so that the peer's end and reset ring, too. What is armed is left alone.
+void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool space) noexcept;
 
 /// Unread bytes (FIONREAD) and unsent or unread-by-peer bytes (SIOCOUTQ).
 std::uint32_t stream_unread(Process& process, Socket& socket);

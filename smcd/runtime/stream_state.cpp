@@ -94,7 +94,7 @@ void stream_keep_error(Socket& socket, int error) noexcept {
     }
 }
 
-PollMask stream_poll(Socket& socket) noexcept {
+PollMask stream_poll(Socket& socket, PollMask wanted) noexcept {
     if (socket.phase() != Phase::smc) {
         return pending_poll(socket);
     }
@@ -103,7 +103,7 @@ PollMask stream_poll(Socket& socket) noexcept {
     TxPath tx(socket.channel);
     PollMask mask = 0;
     const std::uint32_t unread = rx.readable();
-    const bool writable = tx.writable();
+    const bool writable = (wanted & (POLLOUT | POLLWRNORM)) != 0 && tx.writable();
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
     const bool dead = (flags & kFlagReset) != 0 || (peer & kPeerConnAbort) != 0;
@@ -126,6 +126,30 @@ PollMask stream_poll(Socket& socket) noexcept {
         mask |= POLLERR;
     }
     return mask;
+}
+
+void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool space) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << door;
+    // No locked instruction and no bounce for what is armed. sync: local-bell. A bit that is still set is seen by the next
+    // wake_local(), or by the one that is about to clear it, and that one rings behind the caller's look.
+    const auto set = [bit](std::atomic<std::uint64_t>& doors, std::memory_order order) {
+        if ((doors.load(std::memory_order_relaxed) & bit) == 0) {
+            doors.fetch_or(bit, order);
+        }
+    };
+    set(socket.block->local.doors, std::memory_order_seq_cst);
+    process.progress().ensure_watched(socket);
+    if (socket.phase() != Phase::smc) {
+        return;
+    }
+    // A failure leaves the last resort: a byte on the TCP connection.
+    static_cast<void>(socket.device->export_doorbell(socket.channel.remote, door));
+    if (data) {
+        set(socket.channel.own_bells->doors_in, std::memory_order_relaxed);
+    }
+    if (space) {
+        set(socket.channel.own_bells->doors_out, std::memory_order_relaxed);
+    }
 }
 
 std::uint32_t stream_unread(Process& process, Socket& socket) {
