@@ -23,9 +23,8 @@ class Pair(lib.Case):
 
     program = "hot_sockets"
 
-    def start_pair(self, *words, server_words=(), client_words=(), env=None, prefix=None):
-        """Server and client, accelerated and pinned to two CPUs. `prefix`: before each, e.g. valgrind."""
-        program = [*(prefix or ()), lib.program(self.program)]
+    def start_pair(self, *words, server_words=(), client_words=(), env=None, client_prefix=()):
+        """Server and client, accelerated and pinned to two CPUs. `client_prefix`: e.g. valgrind."""
         wrap = [] if self.program == "hot_library" else None
         for _ in range(TRIES):
             ends = []
@@ -33,6 +32,7 @@ class Pair(lib.Case):
                 address = role + (str(ends[0].port()) if ends else "")
                 start = self.client if ends else self.server
                 options = {} if wrap is None else {"wrap": wrap}
+                program = [*(client_prefix if ends else ()), lib.program(self.program)]
                 ends.append(start(*program, address if ends else "serve", "--cpu", str(cpu), *words, *own,
                                   env=dict({"SMCD_LEARN": "0"}, **(env or {})), **options))
             verdicts = [end.expect("^(accelerated|on TCP)$", 60).group(1) for end in ends]
