@@ -1,4 +1,5 @@
 // Calls after which stdio or another program uses a descriptor. Floor 4.
+#include <aio.h>
 #include <spawn.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@ namespace {
 /// false: there is no way back to TCP.
 bool leave_for_stdio(int fd) noexcept {
     Shim* self = shim();
-    return self == nullptr || leave(*self, fd, Reason::unsupported_call);
+    return self == nullptr || leave_for_good(*self, fd, Reason::unsupported_call);
 }
 
 /// Where stdio cannot write for us: formats here, and sends.
@@ -36,6 +37,20 @@ int print_ourselves(int fd, const char* format, va_list arguments) noexcept {
     ::free(text);
     errno = error;
     return done < size ? -1 : size;
+}
+
+template <typename Request>
+void leave_for_aio(const Request* request) noexcept {
+    if (request != nullptr) {
+        leave_for_stdio(request->aio_fildes);
+    }
+}
+
+template <typename Request>
+void leave_for_list(Request* const* list, int count) noexcept {
+    for (int i = 0; list != nullptr && i < count; ++i) {
+        leave_for_aio(list[i]);
+    }
 }
 
 void before_spawn() noexcept {
@@ -114,4 +129,35 @@ SMCD_EXPORT int system(const char* command) {
 SMCD_EXPORT FILE* popen(const char* command, const char* mode) {
     before_spawn();
     return real_calls().popen(command, mode);
+}
+
+// POSIX AIO: threads of libc read and write, which is stdio's case.
+SMCD_EXPORT int aio_read(aiocb* request) noexcept {
+    leave_for_aio(request);
+    return real_calls().aio_read(request);
+}
+
+SMCD_EXPORT int aio_read64(aiocb64* request) noexcept {
+    leave_for_aio(request);
+    return real_calls().aio_read64(request);
+}
+
+SMCD_EXPORT int aio_write(aiocb* request) noexcept {
+    leave_for_aio(request);
+    return real_calls().aio_write(request);
+}
+
+SMCD_EXPORT int aio_write64(aiocb64* request) noexcept {
+    leave_for_aio(request);
+    return real_calls().aio_write64(request);
+}
+
+SMCD_EXPORT int lio_listio(int mode, aiocb* const* list, int count, sigevent* event) noexcept {
+    leave_for_list(list, count);
+    return real_calls().lio_listio(mode, list, count, event);
+}
+
+SMCD_EXPORT int lio_listio64(int mode, aiocb64* const* list, int count, sigevent* event) noexcept {
+    leave_for_list(list, count);
+    return real_calls().lio_listio64(mode, list, count, event);
 }

@@ -28,6 +28,14 @@ bool leave(Shim& shim, int fd, Reason reason) noexcept {
     return socket == nullptr || return_to_tcp(shim.process, *socket, reason);
 }
 
+bool leave_for_good(Shim& shim, int fd, Reason reason) noexcept {
+    Socket* socket = shim.table.socket(fd);
+    if (socket != nullptr && socket->kind.load(std::memory_order_acquire) == SocketKind::candidate) {
+        socket->stays_on_tcp = true;
+    }
+    return leave(shim, fd, reason);
+}
+
 void leave_survivors_of_exec(Shim& shim) noexcept {
     const int saved = errno;
     for (int fd = 0; fd < shim.table.end(); ++fd) {

@@ -11,6 +11,9 @@ namespace smcd::preload {
 /// Blocks as return_to_tcp() does; errno is kept. false: the connection is still ours (the peer has closed or died).
 bool leave(Shim& shim, int fd, Reason reason) noexcept;
 
+/// Like leave(), for what uses the descriptor from now on: a socket that is not connected yet will stay on TCP.
+bool leave_for_good(Shim& shim, int fd, Reason reason) noexcept;
+
 /// Before exec() or a spawn: every connection of which a descriptor survives it.
 void leave_survivors_of_exec(Shim& shim) noexcept;
 

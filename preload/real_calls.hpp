@@ -1,7 +1,10 @@
 // RealCalls: libc's functions behind the interposed names, resolved once. Floor 4.
 #pragma once
 
+#include <aio.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
@@ -31,6 +34,16 @@ ssize_t __recvfrom_chk(int fd,
                        int flags,
                        sockaddr* address,
                        socklen_t* length);
+ssize_t __read(int fd, void* buffer, size_t size);
+ssize_t __write(int fd, const void* buffer, size_t size);
+ssize_t __send(int fd, const void* buffer, size_t size, int flags);
+int __close(int fd);
+int __dup2(int fd, int target) noexcept;
+int __fcntl(int fd, int command, ...);
+int __connect(int fd, const sockaddr* address, socklen_t length);
+int __poll(pollfd* fds, nfds_t count, int timeout_ms);
+int __select(int count, fd_set* in, fd_set* out, fd_set* except, timeval* timeout);
+pid_t _Fork() noexcept;
 int __dprintf_chk(int fd, int flag, const char* format, ...);
 int __vdprintf_chk(int fd, int flag, const char* format, va_list arguments);
 int __poll_chk(pollfd* fds, nfds_t count, int timeout_ms, size_t bytes);

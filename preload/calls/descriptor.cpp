@@ -24,7 +24,7 @@ ssize_t close(Shim& shim, int fd) {
 
 void on_dup(Shim& shim, int fd, int copy) {
     if (is_standard_stream(copy)) {
-        leave(shim, fd, Reason::left_control);
+        leave_for_good(shim, fd, Reason::left_control);
     }
     if (shim.in_vfork_child()) {
         return;

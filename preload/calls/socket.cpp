@@ -56,6 +56,7 @@ void on_socket(Shim& shim, int fd, int domain, int type, int protocol) {
     }
     Socket* socket = shim.process.acquire_socket(fd, SocketKind::candidate);
     socket->non_blocking.store((type & SOCK_NONBLOCK) != 0, std::memory_order_relaxed);
+    socket->stays_on_tcp = is_standard_stream(fd);
     shim.adopt(fd, socket, false);
 }
 
@@ -104,6 +105,9 @@ void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking) {
     shim.table.put_socket(fd, socket, true);
     if (opened.opening == ServerOpening::handshake) {
         handshake_start_server(shim.process, *socket);
+        if (is_standard_stream(fd)) {
+            leave(shim, fd, Reason::unsupported_call);
+        }
     } else {
         handshake_refuse_server(shim.process, *socket, opened.reason);
     }

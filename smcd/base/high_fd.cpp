@@ -11,6 +11,7 @@
 
 #include "smcd/base/hidden_fds.hpp"
 #include "smcd/base/limits.hpp"
+#include "smcd/base/raw_syscall.hpp"
 
 namespace smcd {
 namespace {
@@ -19,8 +20,8 @@ constexpr std::uint64_t kSmallTable = 1024;
 
 // fcntl() is an interposed name inside the preloaded library, hence the raw call.
 Result<UniqueFd> keep_with_cloexec(UniqueFd fd) noexcept {
-    const long flags = ::syscall(SYS_fcntl, fd.get(), F_GETFD);
-    if (flags < 0 || ::syscall(SYS_fcntl, fd.get(), F_SETFD, flags | FD_CLOEXEC) < 0) {
+    const long flags = raw::fcntl(fd.get(), F_GETFD);
+    if (flags < 0 || raw::fcntl(fd.get(), F_SETFD, flags | FD_CLOEXEC) < 0) {
         return errno_error();
     }
     hide_fd(fd.get());
@@ -47,7 +48,7 @@ Result<UniqueFd> lift_fd(UniqueFd fd) noexcept {
     if (base == 0 || fd.get() >= base) {
         return keep_with_cloexec(std::move(fd));
     }
-    const long lifted = ::syscall(SYS_fcntl, fd.get(), F_DUPFD_CLOEXEC, base);
+    const long lifted = raw::fcntl(fd.get(), F_DUPFD_CLOEXEC, base);
     if (lifted < 0) {
         return keep_with_cloexec(std::move(fd));
     }

@@ -14,6 +14,7 @@
 
 #include "smcd/base/clock.hpp"
 #include "smcd/base/limits.hpp"
+#include "smcd/base/raw_syscall.hpp"
 
 namespace smcd {
 namespace {
@@ -31,7 +32,7 @@ LogLevel level_from_environment() noexcept {
 bool stderr_is_internet_socket() noexcept {
     int domain = 0;
     socklen_t size = sizeof(domain);
-    return ::syscall(SYS_getsockopt, STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+    return raw::getsockopt(STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
            (domain == AF_INET || domain == AF_INET6);
 }
 

@@ -14,6 +14,7 @@
 
 #include "smcd/base/error.hpp"
 #include "smcd/base/limits.hpp"
+#include "smcd/base/raw_syscall.hpp"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -53,7 +54,7 @@ Result<UniqueFd> create_memfd(const char* name, std::size_t size_bytes) noexcept
 }
 
 Result<void> seal_memfd(int fd, int extra_seals) noexcept {
-    if (::syscall(SYS_fcntl, fd, F_ADD_SEALS, kSizeSeals | extra_seals) != 0) {
+    if (raw::fcntl(fd, F_ADD_SEALS, kSizeSeals | extra_seals) != 0) {
         return errno_error();
     }
     return {};
@@ -77,7 +78,7 @@ Result<void> check_sealed_memfd(int fd, std::size_t size_bytes) noexcept {
         return engine_error(Errc::unsafe_memory);
     }
     // Seals before size: once they are seen, the size cannot change any more.
-    const long seals = ::syscall(SYS_fcntl, fd, F_GET_SEALS);
+    const long seals = raw::fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & kSizeSeals) != kSizeSeals) {
         return engine_error(Errc::unsafe_memory);
     }

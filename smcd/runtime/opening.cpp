@@ -60,6 +60,9 @@ void inherit_timeouts(Socket& socket, const Socket& listener) noexcept {
 
 Reason opening_client(Process& process, Socket& socket, const sockaddr* address, socklen_t length) {
     socket.destination = TcpAddress::from(address, length);
+    if (socket.stays_on_tcp) {
+        return Reason::unsupported_call;
+    }
     const bool skip =
         process.config().learns && process.short_lived().skip(socket.destination, monotonic_ns());
     Reason reason =

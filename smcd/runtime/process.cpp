@@ -145,7 +145,7 @@ void Process::release_socket(Socket& socket) {
 
 void Process::end_socket(Socket& socket) {
     const bool connected = socket.kind.load(std::memory_order_acquire) == SocketKind::connection;
-    const bool foreign = connected && is_left_to_relatives(socket);
+    const bool foreign = connected && is_left_to_relatives(socket) && socket.channel.device == nullptr;
     if (connected && !foreign) {
         const Phase phase = socket.phase();
         if (Socket::is_ours(phase) && phase != Phase::smc) {
@@ -180,6 +180,7 @@ void Process::end_socket(Socket& socket) {
     socket.linger_reset = false;
     socket.inherited.store(false, std::memory_order_relaxed);
     socket.beyond = false;
+    socket.stays_on_tcp = false;
     socket.mark = {};
     socket.destination = {};
     socket.spin_data.reset();

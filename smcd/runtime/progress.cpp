@@ -24,6 +24,7 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/drain_watch.hpp"
 #include "smcd/runtime/hangup.hpp"
+#include "smcd/runtime/last_thread.hpp"
 #include "smcd/runtime/lingering.hpp"
 #include "smcd/runtime/process.hpp"
 
@@ -69,7 +70,7 @@ void keep_off_own_cpus(std::thread& thread) noexcept {
 }  // namespace
 
 struct Progress::Impl {
-    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), drains(io, process) {}
+    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), drains(io, process), last(io) {}
 
     asio::io_context io{1};
     asio::posix::stream_descriptor connections; ///< our epoll set of connections
@@ -82,6 +83,8 @@ struct Progress::Impl {
     std::vector<std::unique_ptr<WatchedDevice>> devices; ///< under the mutex
     asio::steady_timer timer;
     DrainWatch drains;
+    LastThread last;
+    std::atomic<bool> running{false};           ///< the thread has come as far as our code
     std::atomic<std::uint32_t> watches{0};      ///< calls of watch()
     std::mutex mutex;
     struct Deadline {
@@ -229,6 +232,20 @@ bool Progress::on_progress_thread() noexcept {
     return this_is_progress;
 }
 
+void Progress::leave_progress_thread() noexcept {
+    this_is_progress = false;
+}
+
+void Progress::on_main_thread_exit() {
+    const std::lock_guard guard(start_mutex_);
+    main_thread_left_ = true;
+    if (impl_ != nullptr) {
+        const bool outer = std::exchange(this_is_progress, true);
+        asio::post(impl_->io, [this] { impl_->last.start(); });
+        this_is_progress = outer;
+    }
+}
+
 bool Progress::start() {
     if (impl_ != nullptr) {
         return true;
@@ -244,8 +261,13 @@ bool Progress::start() {
         if (set_fd) {
             impl_ = std::make_unique<Impl>(set_fd->release(), process_);
             impl_->wait_connections(process_);
+            if (main_thread_left_) {
+                impl_->last.start();
+            }
             impl_->thread = std::thread([this] {
                 this_is_progress = true;
+                impl_->running.store(true, std::memory_order_release);
+                impl_->running.notify_all();
                 const auto keep = asio::make_work_guard(impl_->io);
                 impl_->io.run();
             });
@@ -349,6 +371,9 @@ void Progress::watch_devices() {
 void Progress::before_fork() {
     start_mutex_.lock();  // whoever starts the thread in the parent would hold it in the child for ever
     if (impl_ != nullptr) {
+        // A copy that is made without libc's fork() believes that the thread exists, and setuid() in it would wait for
+        // one that has not come out of pthread_create().
+        impl_->running.wait(false, std::memory_order_acquire);
         impl_->mutex.lock();
     }
 }
@@ -369,6 +394,7 @@ void Progress::after_fork_in_child() {
         static_cast<void>(impl_.release());
     }
     epoch_.fetch_add(1, std::memory_order_acq_rel);
+    main_thread_left_ = false;
     start_mutex_.unlock();
 }
 

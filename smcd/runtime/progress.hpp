@@ -47,6 +47,12 @@ public:
     /// Whether the calling thread is the progress thread: its calls are never treated as the application's.
     [[nodiscard]] static bool on_progress_thread() noexcept;
 
+    /// The calling thread is the application's from now on.
+    static void leave_progress_thread() noexcept;
+    /// The main thread is about to end and leave the process to the others: the progress thread must not be the last
+    /// one for ever (last_thread.hpp).
+    void on_main_thread_exit();
+
     /// Changes with every thread that was started (fork); never 0.
     [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
 
@@ -63,6 +69,7 @@ private:
     std::mutex start_mutex_;
     std::unique_ptr<Impl> impl_;
     std::atomic<std::uint32_t> epoch_{1};
+    bool main_thread_left_ = false; ///< under start_mutex_
 };
 
 }  // namespace smcd

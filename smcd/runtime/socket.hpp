@@ -61,6 +61,7 @@ public:
     bool group_listener = false;
     bool linger_reset = false;                ///< SO_LINGER with timeout 0
     bool beyond = false;                      ///< client: found outside this network namespace
+    bool stays_on_tcp = false;                ///< client: stdio or the like uses the descriptor already
     UniqueFd beacon;                          ///< listener: keeps it discoverable
     UniqueFd lease;                           ///< listener: keeps it announced on the fabric
 

@@ -1,5 +1,6 @@
-// e2e_semantics list | run CASE [--server] [--warm] [--in-process] | peer FD | echo FD
+// e2e_semantics list | run CASE [--server] [--warm] [--in-process] | peer FD | echo FD | thread FD
 // Room tests/e2e, no protocol section.
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "tests/e2e/programs/net.hpp"
 #include "tests/e2e/semantics/harness.hpp"
@@ -24,6 +26,7 @@ std::vector<Case> all_cases() {
                             reset_cases(),
                             option_cases(),
                             descriptor_cases(),
+                            bypass_cases(),
                             process_cases(),
                             connecting_cases(),
                             polling_cases(),
@@ -70,6 +73,12 @@ int echo(int fd) {
     }
 }
 
+// Serves one connection in a thread that outlives the main one.
+[[noreturn]] void leave_to_a_thread(int listener) {
+    std::thread([listener] { echo(accept_one(listener)); }).detach();
+    ::pthread_exit(nullptr);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -89,6 +98,9 @@ int main(int argc, char** argv) {
     }
     if (mode == "echo" && argc > 2) {
         return echo(std::stoi(argv[2]));
+    }
+    if (mode == "thread" && argc > 2) {
+        leave_to_a_thread(std::stoi(argv[2]));
     }
     die("usage: e2e_semantics list | run CASE [--server] [--warm] [--in-process]");
 }
