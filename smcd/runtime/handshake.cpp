@@ -64,12 +64,17 @@ void give_up_connecting(Process& process, Socket& socket, Reason reason) {
     }
 }
 
-/// A server's handshake begins with the first call on the socket (inheritance.hpp). false: it cannot begin.
+/// A server's handshake begins with the first call on the socket (inheritance.hpp). false: it cannot begin, or must not
+/// as long as relatives have it open. Under the handshake lock.
 bool touch(Process& process, Socket& socket) {
     HandshakeState& state = *socket.handshake;
     if (socket.block->role == Role::client || state.touched) {
         return true;
     }
+    if (is_left_to_relatives(socket)) {
+        return false;
+    }
+    socket.inherited.store(false, std::memory_order_release);
     state.touched = true;
     if (process.progress().watch(socket)) {
         return true;

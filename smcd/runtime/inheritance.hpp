@@ -19,6 +19,13 @@ class Process;
 /// afterwards it is this process's alone, or on its way to TCP. Blocks for at most 20 ms.
 void take_inherited(Process& process, Socket& socket);
 
+/// For calls that were on their way when another thread forked.
+inline void take_if_inherited(Process& process, Socket& socket) {
+    if (socket.inherited.load(std::memory_order_relaxed)) {
+        take_inherited(process, socket);
+    }
+}
+
 /// Whether a socket that is closed here unused is left to other processes.
 [[nodiscard]] bool is_left_to_relatives(const Socket& socket) noexcept;
 /// Closes this process's share of such a connection.

@@ -1,5 +1,6 @@
 // What fork() and exec() mean to a process: handshakes, locks, what the child must not touch. Floor 3.
 #include "smcd/base/clock.hpp"
+#include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/inheritance.hpp"
@@ -17,6 +18,21 @@ constexpr std::uint64_t kForkLimitNs = 5 * kNsPerMs;
 constexpr std::uint64_t kExecLimitNs = 20 * kNsPerMs;
 constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
 
+/// From here on, calls of other threads on a connection that nobody has touched find it inherited, and with one holder
+/// more: the child.
+bool leave_untouched(Socket& socket) noexcept {
+    if (!is_untouched(socket)) {
+        return false;
+    }
+    const DirectionGuard guard(socket.block->handshake_lock);
+    if (guard.nested() || !is_untouched(socket)) {
+        return false;
+    }
+    socket.block->holders.fetch_add(1, std::memory_order_acq_rel);
+    socket.inherited.store(true, std::memory_order_release);
+    return true;
+}
+
 }  // namespace
 
 /// A handshake cannot be shared: its machine, its DMB and its link belong to one process. What is under way is finished
@@ -27,7 +43,7 @@ void Process::settle_handshakes() {
         if (socket.inherited.load(std::memory_order_acquire)) {
             return;
         }
-        if (is_untouched(socket)) {
+        if (leave_untouched(socket)) {
             inherited_.push_back(&socket);
             return;
         }
@@ -86,11 +102,13 @@ void Process::before_fork() {
     sockets_mutex_.lock();
     arena_.lock();
     count_holders(1);
+    for (Socket* socket : inherited_) {
+        socket->block->holders.fetch_sub(1, std::memory_order_acq_rel); // counted twice
+    }
 }
 
 void Process::mark_inherited() {
     for (Socket* socket : inherited_) {
-        socket->inherited.store(true, std::memory_order_release);
         if (PhaseObserver* observer = observer_.load(std::memory_order_acquire); observer != nullptr) {
             observer->on_inherited(*socket);
         }

@@ -371,8 +371,7 @@ void Progress::watch_devices() {
 void Progress::before_fork() {
     start_mutex_.lock();  // whoever starts the thread in the parent would hold it in the child for ever
     if (impl_ != nullptr) {
-        // A copy that is made without libc's fork() believes that the thread exists, and setuid() in it would wait for
-        // one that has not come out of pthread_create().
+        // A copy without libc's fork() believes in the thread; its setuid() would wait for pthread_create() to end.
         impl_->running.wait(false, std::memory_order_acquire);
         impl_->mutex.lock();
     }

@@ -137,8 +137,7 @@ ssize_t receive_smc(Process& process,
         const auto at_least = static_cast<std::uint32_t>(
             std::clamp<std::size_t>(more, 1, socket.channel.own.ring_bytes / 2));
         const std::uint64_t deadline = deadline_of(call, done > 0 || rx.readable() > 0);
-        const WaitStatus status =
-            wait_for_data(socket.channel, socket.spin_data, at_least, deadline);
+        const WaitStatus status = wait_for_data(socket.channel, socket.spin_data, at_least, deadline);
         if (status != WaitStatus::ready) {
             const IoResult rest = done > 0 ? IoResult{} : rx.receive(buffers, mode);
             done += rest.bytes;
@@ -194,8 +193,7 @@ ssize_t send_smc(Process& process,
         const auto at_least = static_cast<std::uint32_t>(
             std::min<std::size_t>(wanted - done, quarter));
         const std::uint64_t deadline = deadline_of(call, done > 0);
-        const WaitStatus status =
-            wait_for_space(socket.channel, socket.spin_space, at_least, deadline);
+        const WaitStatus status = wait_for_space(socket.channel, socket.spin_space, at_least, deadline);
         if (status != WaitStatus::ready) {
             return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
         }
@@ -272,6 +270,7 @@ ssize_t receive_by_phase(Process& process,
             }
             continue;
         }
+        take_if_inherited(process, socket);
         if (!Socket::is_ours(phase)) {
             return done > 0 ? receive_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
@@ -318,6 +317,7 @@ ssize_t send_by_phase(Process& process,
             }
             continue;
         }
+        take_if_inherited(process, socket);
         if (!Socket::is_ours(phase) || may_send_to_tcp(socket)) {
             if (const int error = take_settling_error(process, socket, SettlingCall::other); error != 0) {
                 return done > 0 ? static_cast<ssize_t>(done) : fail(error);
