@@ -1,17 +1,24 @@
-"""return_peer.py server|client PORT COUNT SEED: connections that return to TCP at random positions.
+"""return_peer.py server|client PORT COUNT SEED TRIGGER: connections that return to TCP at random
+positions.
 
 Each connection carries random bytes in both directions at once, in pieces of random size. One side
-or both, by the seed, ask for plain TCP after a random number of bytes sent or received, at times
-with the other side not reading. Every byte is compared; the end of the stream is checked too.
+or both, by the seed, do what only TCP serves (TRIGGER) after a random number of bytes sent or
+received, at times with the other side not reading. Every byte is compared; the end of the stream is
+checked too.
 """
 
+import array
+import ctypes
+import fcntl
 import hashlib
+import os
 import random
 import socket
 import sys
 import threading
 
-RETURN_TO_TCP = (286, 0x0FE0)  # the library's own socket option
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.fdopen.restype = ctypes.c_void_p
 BYTES_MAX = 300_000
 
 
@@ -31,10 +38,102 @@ class Plan:
         return self.switch in (side, "both")
 
 
+class Aiocb(ctypes.Structure):
+    """glibc's struct aiocb."""
+    _fields_ = [("fd", ctypes.c_int), ("opcode", ctypes.c_int), ("priority", ctypes.c_int),
+                ("buffer", ctypes.c_void_p), ("size", ctypes.c_size_t), ("rest", ctypes.c_byte * 136)]
+
+
+def own_option(sock):
+    sock.setsockopt(286, 0x0FE0, 1)
+
+
+def passed(sock):
+    """The stream goes on over the descriptor that came back."""
+    with sock_pair() as (one, two):
+        one.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                              array.array("i", [sock.fileno()]))])
+        _, control, _, _ = two.recvmsg(1, socket.CMSG_SPACE(4))
+        copy = array.array("i", control[0][2])[0]
+        os.dup2(copy, sock.fileno(), inheritable=False)
+        os.close(copy)
+
+
+class sock_pair:
+    def __enter__(self):
+        self.ends = socket.socketpair()
+        return self.ends
+
+    def __exit__(self, *_):
+        for end in self.ends:
+            end.close()
+
+
+def spawned(sock):
+    """Another program inherits it; it is over before the stream goes on."""
+    sock.set_inheritable(True)
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], os.environ), 0)
+    sock.set_inheritable(False)
+
+
+def executed(sock):
+    """A child keeps the descriptor over exec."""
+    child = os.fork()
+    if child == 0:
+        sock.set_inheritable(True)
+        os.execv("/bin/true", ["true"])
+    os.waitpid(child, 0)
+
+
+def stdio(sock):
+    LIBC.fdopen(sock.fileno(), b"r")  # never closed: the number stays ours
+
+
+def standard_stream(sock):
+    """As inetd does; this program has no use for its own standard input."""
+    os.dup2(sock.fileno(), 0)
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def asynchronous(sock):
+    request = Aiocb(fd=sock.fileno())  # of no byte
+    LIBC.aio_write(ctypes.byref(request))
+    while LIBC.aio_error(ctypes.byref(request)) == 115:  # EINPROGRESS
+        LIBC.aio_suspend((ctypes.c_void_p * 1)(ctypes.addressof(request)), 1, None)
+    LIBC.aio_return(ctypes.byref(request))
+
+
+def signals(sock):
+    flags = fcntl.fcntl(sock, fcntl.F_GETFL)
+    fcntl.fcntl(sock, fcntl.F_SETFL, flags | os.O_ASYNC)
+    fcntl.fcntl(sock, fcntl.F_SETFL, flags)
+
+
+def kernel_tls(sock):
+    sock.setsockopt(socket.IPPROTO_TCP, 31, b"tls")  # TCP_ULP; without keys the stream stays as it is
+
+
+def zero_copy(sock):
+    sock.setsockopt(socket.SOL_SOCKET, 60, 1)  # SO_ZEROCOPY
+
+
+def urgent_inline(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
+TRIGGERS = {function.__name__: function for function in (
+    own_option, passed, spawned, executed, stdio, standard_stream, asynchronous, signals,
+    kernel_tls, zero_copy, urgent_inline)}
+ONE_AT_A_TIME = threading.Lock()  # for what uses the process's own descriptors
+
+
 def ask_for_tcp(sock):
-    """Plain TCP, or ENOTCONN if the peer has closed already; without the library no such option."""
+    """Errors: the peer has closed already, the kernel has no TLS, there is no library."""
     try:
-        sock.setsockopt(*RETURN_TO_TCP, 1)
+        with ONE_AT_A_TIME:
+            TRIGGERS[sys.argv[5]](sock)
     except OSError:
         pass
 
