@@ -91,7 +91,7 @@ bool EpollSet::take_signals() {
     }
     const auto door = static_cast<unsigned>(door_);
     bool taken = false;
-    for (const auto& device : process_->devices()) {
+    for (const auto& device : process_->devices().all()) {
         if (!device->has_signal(door)) [[likely]] {
             continue;
         }

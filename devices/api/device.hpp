@@ -24,6 +24,7 @@
 #include <functional>
 #include <span>
 
+#include "devices/api/device_kind.hpp"
 #include "devices/api/dmb.hpp"
 #include "smcd/base/ids.hpp"
 #include "smcd/base/result.hpp"
@@ -86,14 +87,18 @@ public:
 /// What the runtime needs of a device besides the port: who we are to peers, news, fork.
 class LinkedDevice : public Device {
 public:
+    [[nodiscard]] virtual DeviceKind kind() const noexcept = 0;
     /// Our id for CLC messages; constant until the next fork(). Errors: no descriptor, no slot.
     [[nodiscard]] virtual Result<LinkGroupId> link_group_id() = 0;
+
     /// The id to take if we have none yet and nobody has it: all devices of a process should have
     /// the same, since a Proposal announces one for all. Thread: any.
     virtual void prefer_group(LinkGroupId /*id*/) {}
+
     /// Copying devices: RemoteDmb::user of an attached DMB, which move_data() knows by its token
     /// alone. Thread: any.
     virtual void name_holder(DmbToken /*token*/, void* /*user*/) {}
+
     /// Makes sure that the owner of `dmb` can ring our doorbell; cheap when it already can.
     virtual Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) = 0;
     /// Whether a link to that peer exists already (first contact or not).
@@ -105,8 +110,15 @@ public:
     /// Handles what poll_fd() announced; never blocks.
     virtual void service() = 0;
 
-    /// Whether drained() may ever say yes: then somebody has to look now and then.
-    [[nodiscard]] virtual bool can_be_drained() const noexcept { return false; }
+    /// Whether somebody has to look now and then: at drained(), and by look_after().
+    [[nodiscard]] virtual bool wants_looks() const noexcept { return false; }
+
+    /// About twice a second while connections use the device. Blocks half a second at most.
+    /// Thread: progress.
+    virtual void look_after() {}
+
+    /// Whether the device is of no use to new connections, for good. One system call at most.
+    [[nodiscard]] virtual bool gone() const noexcept { return false; }
 
     /// Whether an administrator wants connections off the device. Never blocks.
     [[nodiscard]] virtual bool drained() const noexcept { return false; }

@@ -32,8 +32,6 @@
 
 namespace smcd::dev {
 
-/// The fabric that "ism" alone means.
-inline constexpr Chid kIsmChid{0x0100};
 inline constexpr SizeClass kIsmSizeClassMax{6};
 
 struct IsmOptions {
@@ -77,6 +75,8 @@ public:
     void wake(const RemoteDmb& dmb, std::atomic<std::uint32_t>& word) noexcept override;
     std::size_t harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) override;
     [[nodiscard]] bool has_signal(unsigned door) const noexcept override;
+
+    [[nodiscard]] DeviceKind kind() const noexcept override { return DeviceKind::ism; }
 
     [[nodiscard]] Result<LinkGroupId> link_group_id() override;
     void prefer_group(LinkGroupId id) override;

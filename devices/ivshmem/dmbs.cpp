@@ -73,6 +73,9 @@ Result<Dmb> IvshmemDevice::Impl::register_dmb(const DmbRequest& request) {
     }
     const std::lock_guard guard(mutex_);
     SMCD_TRY_VOID(join());
+    if (is_region_gone()) {
+        return engine_error(Errc::fabric_gone);
+    }
     SMCD_TRY(const Peer peer, find_writer(request));
     if (local_.size() >= options.max_dmbs) {
         return Error(std::errc::no_space_on_device);
@@ -185,11 +188,14 @@ Result<void> IvshmemDevice::Impl::take_memory(LocalDmb& dmb) {
         return Error(std::errc::not_enough_memory);
     }
     dmb.offset = *offset;
-    if (const auto reserved = region.reserve(dmb.slot, dmb.offset, bytes); !reserved) {
+    const auto fresh = region.reserve(dmb.slot, dmb.offset, bytes);
+    if (!fresh) {
         slice_.give_back(dmb.offset, bytes);
-        return reserved;
+        return Error(fresh.error());
     }
-    std::memset(memory_of(dmb.slot, dmb.offset, dmb.size_class).data(), 0, bytes);
+    if (!*fresh) {
+        std::memset(memory_of(dmb.slot, dmb.offset, dmb.size_class).data(), 0, bytes);
+    }
     return {};
 }
 
@@ -344,7 +350,7 @@ Result<std::uint64_t> IvshmemDevice::Impl::move_data(DmbToken token,
 
 IvshmemDevice::Usage IvshmemDevice::Impl::usage() {
     const std::lock_guard guard(mutex_);
-    return {local_.size(), attached_.size(), retired_.size(), slice_.free_bytes()};
+    return {local_.size(), attached_.size(), retired_.size(), slice_.free_bytes(), polled_dmbs_};
 }
 
 } // namespace smcd::dev

@@ -1,6 +1,7 @@
 // IvshmemDevice::Impl: tables of the device. Floor 2.
 //   dmbs.cpp       our DMBs and those of peers: register, unregister, attach, detach, move
 //   membership.cpp joining, fork
+//   fabric_server.cpp the server: its news, its restart, the end of the region
 //   signals.cpp    the paths without a lock: signal, wake, harvest; how peers ring us
 //   listeners.cpp  where peers listen
 //   ivshmem.cpp    the public face
@@ -58,11 +59,15 @@ public:
     Result<LinkGroupId> link_group_id();
     bool has_link(LinkGroupId remote);
     Result<void> start_forwarder();
-    bool service();
     [[nodiscard]] bool drained() const noexcept;
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();
+
+    // fabric_server.cpp. Both take the lock.
+    bool service();
+    void look_after();
+    [[nodiscard]] bool is_region_gone() const noexcept; ///< without the lock
 
     // signals.cpp. Without the lock.
     void signal(const RemoteDmb& dmb, unsigned door) noexcept;
@@ -81,7 +86,7 @@ public:
     const IvshmemOptions options;
     const ivshmem::Region region;
     std::unique_ptr<ivshmem::Forwarder> forwarder;
-    std::atomic<std::uint32_t> preferred_group{0}; ///< for the next join; 0: any
+    std::atomic<std::uint32_t> preferred_group{0};     ///< for the next join; 0: any
     std::function<void(const RemoteDmb&)> last_resort; ///< set before the first connection
 
     [[nodiscard]] int server_socket() const noexcept {
@@ -174,17 +179,23 @@ private:
     // membership.cpp
     Result<void> join();
     Result<void> run_forwarder();
-    void connect_again();
-    bool take_news();
     void add_member(std::uint32_t slot, std::uint32_t epoch) noexcept;
     void update_polling() noexcept;
     [[nodiscard]] bool is_mine(std::uint32_t slot) const noexcept;
     [[nodiscard]] bool is_gone(std::uint32_t slot, std::uint32_t epoch) const noexcept;
     [[nodiscard]] ivshmem::Introduction introduction();
     [[nodiscard]] bool can_ring_us(const ivshmem::Peer& peer) const noexcept;
-    [[nodiscard]] bool has_our_server(const ivshmem::Peer& peer) const noexcept;
     [[nodiscard]] bool shares_futexes(const ivshmem::Peer& peer) const noexcept;
     void publish_usage(std::uint32_t opened) noexcept;
+
+    // fabric_server.cpp
+    [[nodiscard]] static bool has_name(int file) noexcept;
+    [[nodiscard]] std::optional<ivshmem::ServerLink> reach_server() noexcept;
+    void go_on_with(ivshmem::ServerLink link);
+    void reconnect();
+    bool take_news();
+    void recheck_polling();
+    [[nodiscard]] bool has_our_server(const ivshmem::Peer& peer) const noexcept;
 
     // listeners.cpp
     void write_listener(std::uint32_t number, const AnnouncedAddress& address) noexcept;
@@ -196,9 +207,12 @@ private:
     void ring_otherwise(const RemoteDmb& dmb, const Route& route) noexcept;
 
     ivshmem::AttachPoint point_;
-    std::vector<std::unique_ptr<ivshmem::ServerLink>> servers_; ///< old ones may be in use: kept
-    std::atomic<ivshmem::ServerLink*> server_{nullptr};
+    const bool named_; ///< the region is a file that can be removed
+    mutable std::atomic<bool> gone_{false};
+    std::unique_ptr<ivshmem::ServerLink> server_; ///< set once; nullptr: the memory has no server
     std::atomic<int> server_fd_{-1};
+    std::uint64_t next_try_ns_ = 0; ///< to reach a server that is not there; thread: progress
+    std::uint64_t try_again_ns_ = 0;
     bool futexes_work_ = false;
     std::unique_ptr<Route[]> routes_; ///< by slot
     Mapping holders_;

@@ -158,6 +158,17 @@ void IvshmemDevice::service() {
     static_cast<void>(impl_->service());
 }
 
+void IvshmemDevice::look_after() {
+    static_cast<void>(without_throwing([&] {
+        impl_->look_after();
+        return Result<void>();
+    }));
+}
+
+bool IvshmemDevice::gone() const noexcept {
+    return impl_->is_region_gone();
+}
+
 bool IvshmemDevice::drained() const noexcept {
     return impl_->drained();
 }

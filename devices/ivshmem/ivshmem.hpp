@@ -21,8 +21,6 @@
 
 namespace smcd::dev {
 
-inline constexpr Chid kIvshmemChid{0xFF01};
-
 struct IvshmemOptions {
     std::string path;         ///< attachment point: devices/ivshmem/attach_point.hpp
     Chid chid = kIvshmemChid; ///< 0xFF00 .. 0xFFFE
@@ -71,6 +69,8 @@ public:
     std::size_t harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) override;
     [[nodiscard]] bool has_signal(unsigned door) const noexcept override;
 
+    [[nodiscard]] DeviceKind kind() const noexcept override { return DeviceKind::ivshmem; }
+
     /// Our id for CLC messages; joins the region at the first call. ENOSPC: it is full.
     [[nodiscard]] Result<LinkGroupId> link_group_id() override;
     void prefer_group(LinkGroupId id) override;
@@ -85,9 +85,16 @@ public:
     /// goes on.
     void service() override;
 
-    [[nodiscard]] bool can_be_drained() const noexcept override { return true; }
+    /// Reaches a server that was started anew, so that peers of before and newcomers can ring each
+    /// other.
+    void look_after() override;
+
+    [[nodiscard]] bool wants_looks() const noexcept override { return true; }
 
     [[nodiscard]] bool drained() const noexcept override;
+    /// The region was removed, or the server that was started anew has another one: no new DMBs,
+    /// nobody is found; what is shared goes on.
+    [[nodiscard]] bool gone() const noexcept override;
 
     /// Called with the DMB whose owner is to be woken when its eventfd has not reached us. To be
     /// set before the first connection.
@@ -101,6 +108,7 @@ public:
 
     enum class Found {
         no,            ///< nobody announced that address
+        gone,          ///< nobody can: the region is gone
         other_network, ///< somebody did, but for another PNETID
         yes,
     };
@@ -123,6 +131,7 @@ public:
         std::size_t attached = 0;
         std::size_t retired = 0; ///< ours, unregistered, but the peer may still use the memory
         std::uint64_t free_bytes = 0;
+        std::size_t polled = 0; ///< DMBs whose writer cannot ring us
     };
 
     [[nodiscard]] Usage usage() const;

@@ -152,6 +152,9 @@ bool IvshmemDevice::Impl::listens(const Peer& peer, std::uint32_t number) {
 
 IvshmemDevice::Found IvshmemDevice::Impl::find_listener(const AnnouncedAddress& address) {
     const std::lock_guard guard(mutex_);
+    if (is_region_gone()) {
+        return Found::gone;
+    }
     if (!join()) {
         return Found::no;
     }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "devices/ivshmem/impl.hpp"
+#include "smcd/base/error.hpp"
 #include "smcd/base/random.hpp"
 #include "smcd/base/raw_syscall.hpp"
 
@@ -14,22 +15,11 @@ using ivshmem::Peer;
 
 namespace {
 
-constexpr std::uint64_t kReconnectNs = 500'000'000;
-
 /// Device memory has no pages that the kernel could key a futex on: EFAULT.
 bool try_futex(const std::atomic<std::uint32_t>& word) noexcept {
     const timespec at_once{0, 1};
     const std::uint32_t other = word.load(std::memory_order_relaxed) + 1;
     return raw::futex_wait(word, other, &at_once) == 0 || errno != EFAULT;
-}
-
-bool same_file(int a, int b) noexcept {
-    struct stat first {};
-
-    struct stat second {};
-
-    return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_ino == second.st_ino &&
-           first.st_dev == second.st_dev;
 }
 
 } // namespace
@@ -41,15 +31,15 @@ IvshmemDevice::Impl::Impl(DoorbellTable& doorbell_table,
     : doorbells(doorbell_table), options(std::move(wanted)), region(std::move(opened)),
       forwarder(std::make_unique<ivshmem::Forwarder>(
           doorbells, [this](unsigned door) { return take_ring(door); })),
-      point_(std::move(attach_point)), routes_(std::make_unique<Route[]>(region.peers())) {
+      point_(std::move(attach_point)), named_(has_name(region.file())),
+      routes_(std::make_unique<Route[]>(region.peers())) {
     futexes_work_ = !point_.device_memory && try_futex(region.header().next_slot);
     for (std::uint32_t slot = 0; slot < region.peers(); ++slot) {
         routes_[slot].slot = slot;
     }
     if (point_.server.connected()) {
         server_fd_.store(point_.server.socket(), std::memory_order_release);
-        servers_.push_back(std::make_unique<ivshmem::ServerLink>(std::move(point_.server)));
-        server_.store(servers_.back().get(), std::memory_order_release);
+        server_ = std::make_unique<ivshmem::ServerLink>(std::move(point_.server));
     }
 }
 
@@ -70,12 +60,6 @@ bool IvshmemDevice::Impl::can_ring_us(const Peer& peer) const noexcept {
            (listen_ == Listen::eventfd && peer.rings_ids && has_our_server(peer));
 }
 
-/// A server that was started anew knows nobody of before, and they know no newcomers.
-bool IvshmemDevice::Impl::has_our_server(const Peer& peer) const noexcept {
-    return server_client_ && peer.server_client &&
-           ivshmem::id_block(*server_client_) == ivshmem::id_block(*peer.server_client);
-}
-
 /// How peers are to ring us.
 ivshmem::Introduction IvshmemDevice::Impl::introduction() {
     ivshmem::Introduction own;
@@ -83,36 +67,20 @@ ivshmem::Introduction IvshmemDevice::Impl::introduction() {
     while (own.group == LinkGroupId() || ivshmem::find_peer(region, own.group, true)) {
         own.group = LinkGroupId(random_u32());
     }
-    const ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed);
-    if (server != nullptr && server->own_eventfd() >= 0) {
+    const bool served = server_ != nullptr && server_->own_eventfd() >= 0;
+    if (served) {
         own.listen = Listen::eventfd;
-        own.doorbell_id = server->own_id();
+        own.doorbell_id = server_->own_id();
     } else if (futexes_work_) {
         own.listen = Listen::futex;
     }
-    own.rings_ids = server != nullptr || point_.registers;
-    if (server != nullptr) {
-        own.server_client = server->own_id();
+    own.rings_ids = served || point_.registers;
+    if (served) {
+        own.server_client = server_->own_id();
     } else if (point_.registers) {
         own.server_client = ivshmem::read_own_id(point_.registers);
     }
     return own;
-}
-
-/// A child of fork() needs an id and an eventfd of its own.
-void IvshmemDevice::Impl::connect_again() {
-    const ivshmem::ServerLink* old = server_.load(std::memory_order_relaxed);
-    if (old == nullptr || old->own_eventfd() >= 0) {
-        return;
-    }
-    UniqueFd memory;
-    auto link = ivshmem::ServerLink::connect(options.path, memory, kReconnectNs);
-    // A server that was started anew has another region: ours goes on without it.
-    if (link && same_file(memory.get(), region.file())) {
-        servers_.push_back(std::make_unique<ivshmem::ServerLink>(*std::move(link)));
-        server_fd_.store(servers_.back()->socket(), std::memory_order_release);
-        server_.store(servers_.back().get(), std::memory_order_release);
-    }
 }
 
 Result<void> IvshmemDevice::Impl::join() {
@@ -126,7 +94,14 @@ Result<void> IvshmemDevice::Impl::join() {
     if (members_count_.load(std::memory_order_relaxed) == members_.size()) {
         return Error(std::errc::no_space_on_device);
     }
-    connect_again();
+    if (is_region_gone()) {
+        return engine_error(Errc::fabric_gone);
+    }
+    if (server_ != nullptr && server_->own_eventfd() < 0) {
+        if (auto link = reach_server(); link) { // a child of fork()
+            go_on_with(*std::move(link));
+        }
+    }
     const ivshmem::Introduction own = introduction();
     SMCD_TRY(own_, ivshmem::claim_slot(region, own));
     own_group_ = own.group;
@@ -176,14 +151,16 @@ bool IvshmemDevice::Impl::is_gone(std::uint32_t slot, std::uint32_t epoch) const
     }
     // Of another machine only the server knows, by the end of its virtual machine.
     const Peer peer = ivshmem::read_peer(region, slot);
-    ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed);
-    return peer.kernel != ivshmem::own_kernel() && has_our_server(peer) && server != nullptr &&
-           server->connected() && server->service() && !server->knows(*peer.server_client);
+    return peer.kernel != ivshmem::own_kernel() && has_our_server(peer) && server_ != nullptr &&
+           server_->connected() && server_->service() && !server_->knows(*peer.server_client);
 }
 
 Result<LinkGroupId> IvshmemDevice::Impl::link_group_id() {
     const std::lock_guard guard(mutex_);
     SMCD_TRY_VOID(join());
+    if (is_region_gone()) {
+        return engine_error(Errc::fabric_gone);
+    }
     return own_group_;
 }
 
@@ -201,9 +178,8 @@ Result<void> IvshmemDevice::Impl::start_forwarder() {
 
 Result<void> IvshmemDevice::Impl::run_forwarder() {
     ivshmem::BellSource source;
-    const ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed);
-    if (listen_ == Listen::eventfd && server != nullptr) {
-        source.eventfd = server->own_eventfd();
+    if (listen_ == Listen::eventfd && server_ != nullptr) {
+        source.eventfd = server_->own_eventfd();
     } else if (listen_ == Listen::futex) {
         source.word = &region.slot(own_.slot).peer.bell;
     }
@@ -231,23 +207,6 @@ bool IvshmemDevice::Impl::drained() const noexcept {
     return false;
 }
 
-bool IvshmemDevice::Impl::service() {
-    const std::lock_guard guard(mutex_);
-    return take_news();
-}
-
-bool IvshmemDevice::Impl::take_news() {
-    ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed);
-    if (server == nullptr || !server->connected()) {
-        return false;
-    }
-    if (!server->service()) {
-        server_fd_.store(-1, std::memory_order_release);
-        return false;
-    }
-    return true;
-}
-
 void IvshmemDevice::Impl::before_fork() {
     mutex_.lock();
     for (const auto& [token, dmb] : local_) {
@@ -272,8 +231,8 @@ void IvshmemDevice::Impl::after_fork_in_child() {
         own_group_ = {};
         listen_ = Listen::poll;
     }
-    if (ivshmem::ServerLink* server = server_.load(std::memory_order_relaxed); server != nullptr) {
-        server->abandon();
+    if (server_ != nullptr) {
+        server_->abandon();
         server_fd_.store(-1, std::memory_order_release);
     }
     retired_.clear();

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -155,9 +156,18 @@ Result<void> Region::allocate(std::uint64_t offset, std::uint64_t bytes) const n
     return Error(std::errc::not_enough_memory);
 }
 
-Result<void>
+/// Whether the file has no page there. Nobody uses the position that this moves.
+bool Region::is_hole(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+    const long data = raw::detail::call(SYS_lseek, file_.get(), offset, SEEK_DATA);
+    return data < 0 ? errno == ENXIO : static_cast<std::uint64_t>(data) >= offset + bytes;
+}
+
+Result<bool>
 Region::reserve(std::uint32_t slot, std::uint64_t offset, std::uint64_t bytes) const noexcept {
-    return allocate(offset_of(slot) + kSlotTablesBytes + offset, bytes);
+    const std::uint64_t begin = offset_of(slot) + kSlotTablesBytes + offset;
+    const bool fresh = is_hole(begin, bytes);
+    SMCD_TRY_VOID(allocate(begin, bytes));
+    return fresh;
 }
 
 Result<void> Region::reserve_tables(std::uint32_t slot) const noexcept {

@@ -33,7 +33,8 @@ public:
 
     /// Maps `bytes` of `file`; a blank region is formatted for `peers` slots (0: what suits its
     /// size). The descriptor is kept: it holds the locks. Errors: EPROTO (not a region of ours, or
-    /// damaged), EAGAIN (somebody began to format it and did not end within a second), EINVAL, those of mmap().
+    /// damaged), EAGAIN (somebody began to format it and did not end within a second), EINVAL,
+    /// those of mmap().
     [[nodiscard]] static Result<Region>
     open(UniqueFd file, std::uint64_t bytes, std::uint32_t peers);
 
@@ -59,8 +60,9 @@ public:
     }
 
     /// Makes sure that the pages of a range of the slice exist, so that touching them cannot fail.
-    /// ENOMEM: the file system or the machine has no more. Nothing to do on device memory.
-    [[nodiscard]] Result<void>
+    /// True: none did, so they are zero. ENOMEM: the file system or the machine has no more.
+    /// Nothing to do on device memory.
+    [[nodiscard]] Result<bool>
     reserve(std::uint32_t slot, std::uint64_t offset, std::uint64_t bytes) const noexcept;
     /// The same for the tables of a slot.
     [[nodiscard]] Result<void> reserve_tables(std::uint32_t slot) const noexcept;
@@ -70,6 +72,7 @@ private:
         return kHeaderBytes + geometry_.stride * slot;
     }
 
+    [[nodiscard]] bool is_hole(std::uint64_t offset, std::uint64_t bytes) const noexcept;
     [[nodiscard]] Result<void> allocate(std::uint64_t offset, std::uint64_t bytes) const noexcept;
     [[nodiscard]] Result<void> format(std::uint32_t peers) noexcept;
     void await_header() const noexcept;

@@ -9,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "devices/ivshmem/layout.hpp"
 #include "smcd/base/clock.hpp"
 #include "smcd/base/error.hpp"
 #include "smcd/base/high_fd.hpp"
@@ -47,9 +48,26 @@ Result<void> check_owner(int socket) noexcept {
     return {};
 }
 
+void set_non_blocking(int fd) noexcept {
+    raw::fcntl(fd, F_SETFL, raw::fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+UniqueFd duplicate(int fd) noexcept {
+    return UniqueFd(raw::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+bool write_once(int eventfd) noexcept {
+    constexpr std::uint64_t kOnce = 1;
+    // EAGAIN: the counter is full, its owner is awake.
+    return raw::write(eventfd, &kOnce, sizeof(kOnce)) == sizeof(kOnce) || errno == EAGAIN;
+}
+
 } // namespace
 
 ServerLink::~ServerLink() {
+    for (const int number : spares_) {
+        UniqueFd(number).reset();
+    }
     if (peers_ == nullptr) {
         return;
     }
@@ -91,6 +109,7 @@ Result<void> ServerLink::greet(UniqueFd& memory, std::uint64_t end_ns) {
             return Error(std::errc::protocol_error);
         }
     }
+    alive_ = true;
     return {};
 }
 
@@ -166,23 +185,70 @@ bool ServerLink::handle(Message message) {
         }
         own_eventfd_ = *std::move(lifted);
         // Ringing must never block, nor must our own reading.
-        const int flags = raw::fcntl(own_eventfd_.get(), F_GETFL);
-        raw::fcntl(own_eventfd_.get(), F_SETFL, flags | O_NONBLOCK);
+        set_non_blocking(own_eventfd_.get());
+        remember(id, duplicate(own_eventfd_.get())); // connections to ourselves
     }
     return true;
 }
 
 bool ServerLink::service() {
-    while (socket_.valid()) {
+    while (alive_) {
         auto message = receive();
         if (message && !*message) {
             return true;
         }
-        if (!message || !handle(**std::move(message))) {
-            socket_.reset();
-        }
+        alive_ = message && handle(**std::move(message));
     }
     return false;
+}
+
+/// Nobody is present until the new server has said so. Eventfds of the run before the last go; that
+/// of a peer that has not heard of the new server yet stays.
+void ServerLink::forget_old_runs(std::uint32_t new_id) {
+    for (std::uint32_t id = 0; id < kServerIdsMax; ++id) {
+        Vector* vector = find(id);
+        if (vector == nullptr) {
+            id += kChunk - 1;
+            continue;
+        }
+        vector->present.store(false, std::memory_order_release);
+        const std::uint32_t block = id_block(id);
+        if (block == id_block(own_id_) || block == id_block(new_id)) {
+            continue;
+        }
+        // Who rings it at this moment may ring another peer instead: needless, but harmless.
+        if (const int number = vector->eventfd.exchange(-1); number >= 0) {
+            spares_.push_back(number);
+        }
+    }
+}
+
+void ServerLink::adopt(ServerLink fresh) {
+    forget_old_runs(fresh.own_id_);
+    for (std::uint32_t id = 0; id < kServerIdsMax; ++id) {
+        Vector* vector = fresh.find(id);
+        if (vector == nullptr) {
+            id += kChunk - 1;
+            continue;
+        }
+        UniqueFd eventfd(vector->eventfd.exchange(-1));
+        if (eventfd.valid() && vector->present.load()) {
+            remember(id, std::move(eventfd));
+        }
+    }
+    if (own_eventfd_.valid()) {
+        const UniqueFd old = duplicate(own_eventfd_.get());
+        raw::dup3(fresh.own_eventfd_.get(), own_eventfd_.get(), O_CLOEXEC);
+        static_cast<void>(write_once(old.get()));
+    } else {
+        own_eventfd_ = std::move(fresh.own_eventfd_);
+    }
+    own_id_ = fresh.own_id_;
+    socket_ = std::move(fresh.socket_);
+    partial_ = fresh.partial_;
+    partial_bytes_ = fresh.partial_bytes_;
+    partial_fd_ = std::move(fresh.partial_fd_);
+    alive_ = fresh.alive_;
 }
 
 ServerLink::Vector* ServerLink::find(std::uint32_t id) const noexcept {
@@ -202,11 +268,17 @@ void ServerLink::remember(std::uint32_t id, UniqueFd eventfd) {
     if (vector.present.load(std::memory_order_relaxed)) {
         return; // a further vector of the same peer
     }
-    const int flags = raw::fcntl(eventfd.get(), F_GETFL);
-    raw::fcntl(eventfd.get(), F_SETFL, flags | O_NONBLOCK);
-    const int old = vector.eventfd.load(std::memory_order_relaxed);
-    if (old >= 0) {
-        if (raw::dup3(eventfd.get(), old, O_CLOEXEC) < 0) {
+    set_non_blocking(eventfd.get());
+    keep(vector, std::move(eventfd));
+}
+
+/// Under the number that the vector has, or one that is free, or a new one.
+void ServerLink::keep(Vector& vector, UniqueFd eventfd) {
+    int number = vector.eventfd.load(std::memory_order_relaxed);
+    const bool spare = number < 0 && !spares_.empty();
+    number = spare ? spares_.back() : number;
+    if (number >= 0) {
+        if (raw::dup3(eventfd.get(), number, O_CLOEXEC) < 0) {
             return;
         }
     } else {
@@ -214,8 +286,12 @@ void ServerLink::remember(std::uint32_t id, UniqueFd eventfd) {
         if (!lifted) {
             return;
         }
-        vector.eventfd.store(lifted->release(), std::memory_order_release); // sync: vector-fd
+        number = lifted->release();
     }
+    if (spare) {
+        spares_.pop_back();
+    }
+    vector.eventfd.store(number, std::memory_order_release); // sync: vector-fd
     vector.present.store(true, std::memory_order_release);
 }
 
@@ -227,21 +303,13 @@ void ServerLink::forget(std::uint32_t id) noexcept {
 
 bool ServerLink::ring(std::uint32_t id) const noexcept {
     const Vector* vector = find(id);
-    int fd = vector == nullptr ? -1 : vector->eventfd.load(std::memory_order_acquire);
-    if (id == own_id_) {
-        fd = own_eventfd_.get();
-    }
-    if (fd < 0) {
-        return false;
-    }
-    constexpr std::uint64_t kOnce = 1;
-    // EAGAIN: the counter is full, its owner is awake.
-    return raw::write(fd, &kOnce, sizeof(kOnce)) == sizeof(kOnce) || errno == EAGAIN;
+    const int fd = vector == nullptr ? -1 : vector->eventfd.load(std::memory_order_acquire);
+    return fd >= 0 && write_once(fd);
 }
 
 bool ServerLink::knows(std::uint32_t id) const noexcept {
     const Vector* vector = find(id);
-    return id == own_id_ || (vector != nullptr && vector->present.load(std::memory_order_acquire));
+    return vector != nullptr && vector->present.load(std::memory_order_acquire);
 }
 
 } // namespace smcd::dev::ivshmem

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "smcd/base/result.hpp"
 #include "smcd/base/unique_fd.hpp"
@@ -32,9 +33,9 @@ public:
     [[nodiscard]] static Result<ServerLink>
     connect(const std::string& path, UniqueFd& memory, std::uint64_t timeout_ns);
 
-    [[nodiscard]] bool connected() const noexcept { return socket_.valid(); }
+    [[nodiscard]] bool connected() const noexcept { return alive_; }
 
-    /// Readable when the server has news.
+    /// Readable when the server has news; open until the next connection, since it may be watched.
     [[nodiscard]] int socket() const noexcept { return socket_.get(); }
 
     [[nodiscard]] std::uint32_t own_id() const noexcept { return own_id_; }
@@ -45,8 +46,14 @@ public:
     /// Takes in the news; never blocks. False: the server is gone. What it gave stays usable.
     bool service();
 
+    /// Goes on with a connection to the server that was started anew: its ids and eventfds. Those
+    /// of the last run stay until the next time. Our own eventfd keeps its number; whoever sleeps
+    /// on it wakes up once. Thread: as service(); others may ring meanwhile.
+    void adopt(ServerLink fresh);
+
     /// In the child after fork(): socket and own eventfd are the parent's; ringing goes on.
     void abandon() noexcept {
+        alive_ = false;
         socket_.reset();
         own_eventfd_.reset();
     }
@@ -81,16 +88,20 @@ private:
     [[nodiscard]] Result<void> greet(UniqueFd& memory, std::uint64_t end_ns);
     bool handle(Message message);
     void remember(std::uint32_t id, UniqueFd eventfd);
+    void keep(Vector& vector, UniqueFd eventfd);
+    void forget_old_runs(std::uint32_t new_id);
     void forget(std::uint32_t id) noexcept;
     [[nodiscard]] Vector* find(std::uint32_t id) const noexcept;
 
     UniqueFd socket_;
+    bool alive_ = false;
     UniqueFd own_eventfd_;
     std::uint32_t own_id_ = 0;
     std::unique_ptr<Peers> peers_;
     std::array<unsigned char, 8> partial_{}; ///< of a number that has not come whole
     std::size_t partial_bytes_ = 0;
     UniqueFd partial_fd_;
+    std::vector<int> spares_; ///< numbers of eventfds of earlier runs, for the next ones
 };
 
 } // namespace smcd::dev::ivshmem

@@ -41,8 +41,7 @@ void IvshmemDevice::Impl::signal(const RemoteDmb& dmb, unsigned door) noexcept {
 bool IvshmemDevice::Impl::ring(const Route& route) noexcept {
     const ivshmem::Peer peer = ivshmem::read_peer(region, route.slot);
     if (peer.listen == ivshmem::Listen::eventfd) {
-        const ivshmem::ServerLink* server = server_.load(std::memory_order_acquire);
-        if (server != nullptr && server->ring(peer.doorbell_id)) {
+        if (server_ != nullptr && server_->ring(peer.doorbell_id)) {
             return true;
         }
         if (point_.registers) {

@@ -97,6 +97,8 @@ public:
     std::size_t harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) override;
     [[nodiscard]] bool has_signal(unsigned door) const noexcept override;
 
+    [[nodiscard]] DeviceKind kind() const noexcept override { return DeviceKind::loopback; }
+
     /// Our id for CLC messages; opens the rendezvous socket at the first call. A process whose
     /// effective uid changed since gets a new rendezvous (new id), since SO_PEERCRED shows the
     /// credentials of listen().

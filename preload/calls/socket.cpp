@@ -4,6 +4,8 @@
 #include <netinet/tcp.h>
 
 #include <cerrno>
+#include <mutex>
+#include <utility>
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
@@ -40,7 +42,9 @@ Socket* adopt_listener(Shim& shim, int fd) {
     shim.adopt(fd, socket, false);
     if (auto beacon = shim.process.discovery().announce(fd); beacon) {
         socket->beacon = *std::move(beacon);
-        socket->lease = shim.process.discovery().announce_beyond(fd);
+        UniqueFd lease = shim.process.discovery().announce_beyond(fd);
+        const std::lock_guard guard(shim.process.lifecycle_mutex()); // the progress thread may announce it, too
+        socket->lease = std::move(lease);
     }
     return socket;
 }

@@ -20,6 +20,8 @@ const char* words(Errc code) noexcept {
         return "switched off";
     case Errc::slow_memory:
         return "memory is too slow to be of use";
+    case Errc::fabric_gone:
+        return "the fabric's region was removed or replaced";
     }
     return "unknown engine error";
 }

@@ -15,6 +15,7 @@ enum class Errc : int {
     over_budget,       ///< one of our own limits (limits.hpp) would be exceeded
     switched_off,      ///< configuration or policy forbids acceleration here
     slow_memory,       ///< a mapping is so slow that TCP is better
+    fabric_gone,       ///< the memory of a fabric was removed, or its server has another one now
 };
 
 /// The category of Errc; constant, never destroyed before its users.

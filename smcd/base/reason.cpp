@@ -203,11 +203,14 @@ constexpr auto kRows = std::to_array<ReasonRow>({
      "the server has joined the same fabric, but for another IP network (PNETID)",
      "if both addresses are of one network, give both programs the same SMCD_PNETID"},
     {Reason::device_drained, "device_drained",
-     "an administrator lets no connection use the device, or its fabric is gone",
+     "an administrator lets no connection use the device",
      "smcu device list; smcu device drain --undo"},
     {Reason::peer_buffer_small, "peer_buffer_small",
      "more bytes waited for the handshake than the peer's receive buffer holds",
      "let the peer receive into a larger buffer (SMCD_RCVBUF, or SO_RCVBUF of its program)"},
+    {Reason::fabric_unavailable, "fabric_unavailable",
+     "the fabric cannot be reached: its server is not there, or its region was removed or replaced",
+     "smcu fabric status; start the fabric (smcu fabric serve); programs join it within seconds"},
 });
 
 // clang-format on

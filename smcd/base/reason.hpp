@@ -80,6 +80,7 @@ enum class Reason : std::uint32_t {
     other_network = 0x0FE00019,
     device_drained = 0x0FE0001A,
     peer_buffer_small = 0x0FE0001B,
+    fabric_unavailable = 0x0FE0001C,
 };
 
 /// Codes 0x0FE0xxxx are ours; on the wire they appear only between two sides that announced our

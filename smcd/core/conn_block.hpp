@@ -108,7 +108,7 @@ struct alignas(64) ConnBlock {
     std::uint64_t remote_token;
     std::uint32_t size_class_local;
     std::uint32_t size_class_remote;
-    std::uint32_t device_chid;
+    std::uint32_t device;                   ///< dev::DeviceId; which one serves it
 
     TxState tx;
     RxState rx;

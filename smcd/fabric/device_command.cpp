@@ -54,27 +54,15 @@ std::string folder_of(const std::string& attach_point) {
     return {};
 }
 
-/// Live connections of the processes under the library that we may see, by fabric id.
+/// Live connections of the processes under the library that we may see, by device.
 std::map<std::uint32_t, std::size_t> count_connections() {
     std::map<std::uint32_t, std::size_t> counts;
     for (const auto& connection : tools::list_connections(tools::scan_processes())) {
         if (connection.mode == tools::Mode::smcd && connection.block) {
-            ++counts[connection.block->device_chid];
+            ++counts[connection.block->device];
         }
     }
     return counts;
-}
-
-std::string word_of(DeviceKind kind) {
-    switch (kind) {
-    case DeviceKind::loopback:
-        return "loopback";
-    case DeviceKind::ism:
-        return "ism";
-    case DeviceKind::ivshmem:
-        return "ivshmem";
-    }
-    return {};
 }
 
 /// Whether an administrator drains the fabric, as far as its server can be asked.
@@ -97,8 +85,8 @@ std::vector<DeviceRow> collect() {
     const auto counts = count_connections();
     for (const DeviceChoice& choice : config.devices) {
         DeviceRow row;
-        row.name = word_of(choice.kind);
-        row.fabric = choice.kind == DeviceKind::ivshmem ? config.fabric : "";
+        row.name = dev::kDeviceKindNames.at(static_cast<std::size_t>(choice.kind));
+        row.fabric = choice.kind == dev::DeviceKind::ivshmem ? config.fabric : "";
         Config one = config;
         one.devices = {choice};
         const auto doorbells = dev::DoorbellTable::create();
@@ -115,10 +103,11 @@ std::vector<DeviceRow> collect() {
                   tools::hex(device.gid().low, 16).substr(2);
         row.transfer = device.supports_attach() ? "attach" : "copy";
         row.dmbs_max = device.max_dmbs();
-        if (const auto found = counts.find(row.chid); found != counts.end()) {
+        const std::uint32_t id = dev::DeviceId{choice.kind, device.fabric_id()}.word();
+        if (const auto found = counts.find(id); found != counts.end()) {
             row.connections = found->second;
         }
-        if (choice.kind == DeviceKind::ivshmem) {
+        if (choice.kind == dev::DeviceKind::ivshmem) {
             row.state = fabric_state(folder_of(config.fabric));
         }
         rows.push_back(row);

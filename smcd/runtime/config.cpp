@@ -35,17 +35,6 @@ void read_profile(const Settings& settings, Config& config) {
              config.profile->name.data());
 }
 
-struct KindName {
-    std::string_view name;
-    DeviceKind kind;
-};
-
-constexpr std::array<KindName, 3> kDeviceKinds{{
-    {"loopback", DeviceKind::loopback},
-    {"ism", DeviceKind::ism},
-    {"ivshmem", DeviceKind::ivshmem},
-}};
-
 /// Up to 16 letters and digits, in upper case; anything else is nobody's.
 std::string pnetid_of(std::string_view text) {
     constexpr std::size_t kPnetidMax = 16;
@@ -87,13 +76,14 @@ std::vector<DeviceChoice> parse_devices(std::string_view text) {
         const std::string_view word = text.substr(0, text.find(','));
         text.remove_prefix(std::min(text.size(), word.size() + 1));
         const std::string_view name = word.substr(0, word.find(':'));
-        const auto kind = std::find_if(
-            kDeviceKinds.begin(), kDeviceKinds.end(), [name](const KindName& entry) { return entry.name == name; });
-        if (kind == kDeviceKinds.end()) {
+        const auto& names = dev::kDeviceKindNames;
+        const auto found = std::find(names.begin(), names.end(), name);
+        if (found == names.end()) {
             SMCD_LOG(error, "SMCD_DEVICES: no device '%.*s'", static_cast<int>(word.size()), word.data());
             continue;
         }
-        devices.push_back({kind->kind, std::string(word.substr(std::min(word.size(), name.size() + 1)))});
+        devices.push_back({static_cast<dev::DeviceKind>(found - names.begin()),
+                           std::string(word.substr(std::min(word.size(), name.size() + 1)))});
     }
     return devices;
 }
@@ -196,7 +186,7 @@ Config read_config() {
     }
     read_fabric(settings, config);
     if (!config.fabric.empty()) {
-        config.devices.push_back({DeviceKind::ivshmem, {}});
+        config.devices.push_back({dev::DeviceKind::ivshmem, {}});
     }
     if (const char* devices = settings.value("SMCD_DEVICES"); devices != nullptr) {
         if (auto chosen = parse_devices(devices); !chosen.empty()) {

@@ -9,16 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "devices/api/device_kind.hpp"
 #include "smcd/runtime/profile.hpp"
 
 namespace smcd {
 
-/// Kinds of devices that SMCD_DEVICES may name.
-enum class DeviceKind { loopback, ism, ivshmem };
-
 /// One word of SMCD_DEVICES: "kind" or "kind:argument".
 struct DeviceChoice {
-    DeviceKind kind = DeviceKind::loopback;
+    dev::DeviceKind kind = dev::DeviceKind::loopback;
     std::string argument; ///< the kind's own; ism: its CHID, 4 hex digits
 };
 

@@ -7,6 +7,7 @@
 
 #include "devices/ism/ism.hpp"
 #include "devices/loopback/loopback.hpp"
+#include "smcd/base/clock.hpp"
 #include "smcd/base/log.hpp"
 
 namespace smcd {
@@ -45,14 +46,27 @@ DevicePtr make_ivshmem(const Config& config, const DeviceChoice& choice, dev::Do
     return *std::move(opened);
 }
 
+/// How often a fabric that is not there is looked for.
+constexpr std::uint64_t kLookMinNs = kNsPerSecond / 4;
+constexpr std::uint64_t kLookMaxNs = 4 * kNsPerSecond;
+
+const DeviceChoice* fabric_choice(const Config& config) noexcept {
+    for (const DeviceChoice& choice : config.devices) {
+        if (choice.kind == dev::DeviceKind::ivshmem) {
+            return &choice;
+        }
+    }
+    return nullptr;
+}
+
 DevicePtr make_device(const Config& config, const DeviceChoice& choice, dev::DoorbellTable& doorbells) {
     switch (choice.kind) {
-        case DeviceKind::loopback:
+        case dev::DeviceKind::loopback:
             return std::make_unique<dev::LoopbackDevice>(doorbells,
                                                          dev::LoopbackOptions{.allowed_uids = config.allowed_uids});
-        case DeviceKind::ism:
+        case dev::DeviceKind::ism:
             return make_ism(choice.argument, doorbells);
-        case DeviceKind::ivshmem:
+        case dev::DeviceKind::ivshmem:
             return make_ivshmem(config, choice, doorbells);
     }
     return nullptr;
@@ -80,13 +94,58 @@ std::vector<DevicePtr> make_devices(const Config& config, dev::DoorbellTable& do
     return devices;
 }
 
-dev::IvshmemDevice* fabric_among(std::span<const DevicePtr> devices) noexcept {
-    for (const DevicePtr& device : devices) {
-        if (auto* fabric = dynamic_cast<dev::IvshmemDevice*>(device.get()); fabric != nullptr) {
+dev::LinkedDevice* DeviceList::on(Chid chid) const noexcept {
+    dev::LinkedDevice* found = nullptr;
+    for (const DevicePtr& device : all()) {
+        if (device->fabric_id() == chid && (found == nullptr || found->gone())) {
+            found = device.get();
+        }
+    }
+    return found;
+}
+
+dev::IvshmemDevice* DeviceList::fabric() const noexcept {
+    for (const DevicePtr& device : all()) {
+        auto* fabric = dynamic_cast<dev::IvshmemDevice*>(device.get());
+        if (fabric != nullptr && !fabric->gone()) {
             return fabric;
         }
     }
     return nullptr;
+}
+
+bool DeviceList::lacks_fabric(const Config& config) const noexcept {
+    return fabric_choice(config) != nullptr && fabric() == nullptr;
+}
+
+void DeviceList::add(DevicePtr device) noexcept {
+    const std::size_t count = count_.load(std::memory_order_relaxed);
+    device->set_last_resort(last_resort_);
+    devices_[count] = std::move(device);
+    count_.store(count + 1, std::memory_order_release);  // sync: device-list
+}
+
+void DeviceList::make(const Config& config, dev::DoorbellTable& doorbells, LastResort last_resort) {
+    last_resort_ = last_resort;
+    for (DevicePtr& device : make_devices(config, doorbells)) {
+        if (all().size() < kMax) {
+            add(std::move(device));
+        }
+    }
+    next_look_ns_ = monotonic_ns() + kLookMinNs;
+}
+
+void DeviceList::look_for_fabric(const Config& config, dev::DoorbellTable& doorbells) {
+    const std::uint64_t now = monotonic_ns();
+    if (now < next_look_ns_ || !lacks_fabric(config) || all().size() == kMax) {
+        return;
+    }
+    look_again_ns_ = std::clamp(look_again_ns_ * 2, kLookMinNs, kLookMaxNs);
+    if (auto device = make_ivshmem(config, *fabric_choice(config), doorbells); device != nullptr) {
+        look_again_ns_ = kLookMinNs;
+        add(std::move(device));
+    }
+    next_look_ns_ = monotonic_ns() + look_again_ns_;
 }
 
 }  // namespace smcd

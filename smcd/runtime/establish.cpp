@@ -17,14 +17,32 @@
 #include "smcd/runtime/system_eid.hpp"
 
 namespace smcd {
+namespace {
 
-bool make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
+/// A pre-buffer that is full has room in its ring.
+constexpr SizeClass kSizeClassMin{2};
+
+SizeClass wanted_size_class(const Process& process, const Socket& socket) {
+    const std::uint8_t configured = process.config().size_class;
+    if (socket.receive_buffer_wish == 0) {
+        return SizeClass(configured);
+    }
+    return SizeClass(size_class_for(socket.receive_buffer_wish));
+}
+
+}  // namespace
+
+Reason make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
     LinkGroupId group;
-    for (const auto& device : process.devices()) {
+    Reason failure = Reason::no_resources;
+    for (const auto& device : process.devices().all()) {
         if (group != LinkGroupId()) {
             device->prefer_group(group);
         }
         const auto own = device->link_group_id();
+        if (!own && own.error() == Errc::fabric_gone) {
+            failure = Reason::fabric_unavailable;
+        }
         // A Proposal has room for one link group id.
         if (!own || (as_client && group != LinkGroupId() && *own != group)) {
             continue;
@@ -52,15 +70,18 @@ bool make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
         std::copy_n(name.begin(), std::min(name.size(), offer.host.size()), offer.host.begin());
     }
     offer.vendor = {true, clc::kFeatureBells, group};
-    return offer.devices.count > 0;
+    return offer.devices.count > 0 ? Reason::none : failure;
 }
 
-SizeClass wanted_size_class(const Process& process, const Socket& socket) {
-    const std::uint8_t configured = process.config().size_class;
-    if (socket.receive_buffer_wish == 0) {
-        return SizeClass(configured);
+Result<dev::Dmb> register_dmb_for(const Process& process, const Socket& socket,
+                                  dev::LinkedDevice& device, Gid gid, LinkGroupId group) {
+    SizeClass wanted = wanted_size_class(process, socket);
+    auto dmb = device.register_dmb({gid, group, wanted});
+    while (!dmb && dmb.error() == std::errc::not_enough_memory && wanted > kSizeClassMin) {
+        wanted = SizeClass(static_cast<std::uint8_t>(wanted.value() - 1));
+        dmb = device.register_dmb({gid, group, wanted});
     }
-    return SizeClass(size_class_for(socket.receive_buffer_wish));
+    return dmb;
 }
 
 Reason why_no_dmb(std::error_code error) noexcept {
@@ -69,6 +90,9 @@ Reason why_no_dmb(std::error_code error) noexcept {
     }
     if (error == Errc::switched_off) {
         return Reason::device_drained;
+    }
+    if (error == Errc::fabric_gone) {
+        return Reason::fabric_unavailable;
     }
     if (error == std::errc::no_space_on_device) {
         return Reason::max_dmbs;
@@ -114,7 +138,7 @@ bool prepare_channel(Socket& socket,
     block.remote_token = remote.token.value();
     block.size_class_local = own.size_class.value();
     block.size_class_remote = remote.size_class.value();
-    block.device_chid = socket.device->fabric_id().value();
+    block.device = dev::DeviceId{socket.device->kind(), socket.device->fabric_id()}.word();
     open_channel(channel);
     return true;
 }

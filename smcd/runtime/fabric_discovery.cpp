@@ -9,7 +9,6 @@
 #include <memory>
 
 #include "smcd/base/raw_syscall.hpp"
-#include "smcd/runtime/devices.hpp"
 #include "smcd/runtime/process.hpp"
 
 namespace smcd {
@@ -110,15 +109,8 @@ FabricDiscovery::FabricDiscovery(Process& process)
 
 /// The fabric, joined under the id that the other devices have; nullptr: there is none.
 dev::IvshmemDevice* FabricDiscovery::fabric() {
-    const auto& wanted = process_.config().devices;
-    const auto is_fabric = [](const DeviceChoice& choice) {
-        return choice.kind == DeviceKind::ivshmem;
-    };
-    if (std::none_of(wanted.begin(), wanted.end(), is_fabric) || !process_.ready_for_smc()) {
-        return nullptr;
-    }
-    dev::IvshmemDevice* const joined = fabric_among(process_.devices());
-    for (const auto& device : process_.devices()) {
+    dev::IvshmemDevice* const joined = process_.fabric();
+    for (const auto& device : process_.devices().all()) {
         if (joined == nullptr || device.get() == joined) {
             break;
         }
@@ -142,13 +134,16 @@ Reason FabricDiscovery::look_beyond(const TcpAddress& address) {
     }
     dev::IvshmemDevice* const joined = fabric();
     if (joined == nullptr) {
-        return Reason::not_local;
+        return process_.devices().lacks_fabric(process_.config()) ? Reason::fabric_unavailable
+                                                                  : Reason::not_local;
     }
     switch (joined->find_listener(announced(address))) {
     case dev::IvshmemDevice::Found::yes:
         return Reason::none;
     case dev::IvshmemDevice::Found::other_network:
         return Reason::other_network;
+    case dev::IvshmemDevice::Found::gone:
+        return Reason::fabric_unavailable;
     case dev::IvshmemDevice::Found::no:
         break;
     }
@@ -178,6 +173,9 @@ Reason FabricDiscovery::confirm(int fd, bool beyond) {
 UniqueFd FabricDiscovery::announce_beyond(int listen_fd) {
     dev::IvshmemDevice* const joined = fabric();
     if (joined == nullptr) {
+        if (process_.devices().lacks_fabric(process_.config())) {
+            process_.progress().look_after_devices(); // it may come
+        }
         return {};
     }
     const auto addresses = addresses_of(listen_fd);
@@ -189,7 +187,7 @@ UniqueFd FabricDiscovery::announce_beyond(int listen_fd) {
 }
 
 void FabricDiscovery::withdraw() {
-    if (dev::IvshmemDevice* joined = fabric_among(process_.devices()); joined != nullptr) {
+    if (dev::IvshmemDevice* joined = process_.devices().fabric(); joined != nullptr) {
         joined->withdraw_unheld();
     }
 }

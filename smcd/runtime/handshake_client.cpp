@@ -25,7 +25,7 @@ void decline(Process& process, Socket& socket, Reason reason, bool may_swallow) 
 
 /// Accept is here: both DMBs must be usable before Confirm goes out.
 void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid chid) {
-    socket.device = process.device_on(chid);
+    socket.device = process.devices().on(chid);
     dev::LinkedDevice& device = *socket.device;
     auto remote = device.attach_dmb(peer.group, peer.token);
     if (!remote || remote->size_class != peer.size_class) {
@@ -36,7 +36,7 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
         return;
     }
     auto group = device.link_group_id();
-    auto own = device.register_dmb({peer.gid, peer.group, wanted_size_class(process, socket)});
+    auto own = register_dmb_for(process, socket, device, peer.gid, peer.group);
     if (!group || !own) {
         static_cast<void>(device.detach_dmb(peer.token));
         decline(process, socket, own ? Reason::no_resources : why_no_dmb(own.error()), false);
@@ -72,8 +72,8 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
 
 Reason client_propose(Process& process, Socket& socket) {
     clc::LocalOffer offer;
-    if (!make_offer(process, offer, true)) {
-        return Reason::no_resources;
+    if (const Reason reason = make_offer(process, offer, true); reason != Reason::none) {
+        return reason;
     }
     // A server that has ended already does not wait for us, and a Proposal into a closed connection would draw a reset
     // in front of what it has said.

@@ -13,8 +13,8 @@ namespace smcd {
 class Process;
 
 /// What we offer: the devices, EIDs and extensions of this process. A client leaves out a device that cannot be reached
-/// under the link group id of the others. false: there is no device.
-[[nodiscard]] bool make_offer(Process& process, clc::LocalOffer& offer, bool as_client);
+/// under the link group id of the others. Reason::none, or why there is no device.
+[[nodiscard]] Reason make_offer(Process& process, clc::LocalOffer& offer, bool as_client);
 
 /// Sends the Proposal. Reason::none, or why nothing was sent.
 [[nodiscard]] Reason client_propose(Process& process, Socket& socket);
@@ -27,8 +27,10 @@ bool client_give_up(Process& process, Socket& socket, Reason reason);
 /// Settles on TCP; false once Accept is out.
 bool server_give_up(Process& process, Socket& socket, Reason reason);
 
-/// Size class of the DMB that this socket receives into.
-[[nodiscard]] SizeClass wanted_size_class(const Process& process, const Socket& socket);
+/// Registers the DMB that this socket receives into, of the size that it should have; of a smaller one where the device
+/// has no more memory.
+[[nodiscard]] Result<dev::Dmb> register_dmb_for(const Process& process, const Socket& socket,
+                                                dev::LinkedDevice& device, Gid gid, LinkGroupId group);
 /// What a failure of register_dmb() means to the connection.
 [[nodiscard]] Reason why_no_dmb(std::error_code error) noexcept;
 /// Flushes the pre-buffer into the ring and goes to Phase::smc.

@@ -45,17 +45,16 @@ Reason prepare(Process& process,
                const clc::Match& match,
                const clc::VendorExtension& client,
                Prepared& prepared) {
-    dev::LinkedDevice* const device = process.device_on(match.remote.chid);
+    dev::LinkedDevice* const device = process.devices().on(match.remote.chid);
     if (device == nullptr || !client.present || !device->query_remote_gid(match.remote.gid)) {
         return Reason::no_smcd_v2_device;
     }
     const auto group = device->link_group_id();
     if (!group) {
-        return Reason::no_resources;
+        return why_no_dmb(group.error());
     }
     prepared = {*group, !device->has_link(client.group)};
-    const auto own =
-        device->register_dmb({match.remote.gid, client.group, wanted_size_class(process, socket)});
+    const auto own = register_dmb_for(process, socket, *device, match.remote.gid, client.group);
     if (!own) {
         return why_no_dmb(own.error());
     }
@@ -151,7 +150,7 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
     }
     if (machine(socket).state() == clc::ServerHandshake::State::waiting) {
         clc::LocalOffer offer;
-        if (make_offer(process, offer, false)) {
+        if (make_offer(process, offer, false) == Reason::none) {
             machine(socket).start(offer);
         }
     }

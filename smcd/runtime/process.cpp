@@ -12,7 +12,6 @@
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
-#include "smcd/runtime/devices.hpp"
 #include "smcd/runtime/fabric_discovery.hpp"
 #include "smcd/runtime/goodbye.hpp"
 #include "smcd/runtime/handshake.hpp"
@@ -76,28 +75,26 @@ Process::~Process() {
 
 bool Process::ready_for_smc() {
     const std::lock_guard guard(setup_mutex_);
-    if (!devices_.empty()) {
-        return true;
+    if (doorbells_ == nullptr) {
+        auto doorbells = dev::DoorbellTable::create();
+        if (!doorbells) {
+            return false;
+        }
+        doorbells_ = *std::move(doorbells);
+        devices_.make(config_, *doorbells_, &ring_over_tcp);
     }
-    auto doorbells = dev::DoorbellTable::create();
-    if (!doorbells) {
-        return false;
+    if (devices_.all().empty()) {
+        devices_.look_for_fabric(config_, *doorbells_);
     }
-    doorbells_ = *std::move(doorbells);
-    devices_ = make_devices(config_, *doorbells_);
-    for (const auto& device : devices_) {
-        device->set_last_resort(&ring_over_tcp);
-    }
-    return !devices_.empty();
+    return !devices_.all().empty();
 }
 
-dev::LinkedDevice* Process::device_on(Chid chid) const noexcept {
-    for (const auto& device : devices_) {
-        if (device->fabric_id() == chid) {
-            return device.get();
-        }
+dev::IvshmemDevice* Process::fabric() {
+    if (devices_.lacks_fabric(config_) && ready_for_smc()) {
+        const std::lock_guard guard(setup_mutex_);
+        devices_.look_for_fabric(config_, *doorbells_);
     }
-    return nullptr;
+    return devices_.fabric();
 }
 
 Socket* Process::acquire_socket(int fd, SocketKind kind) {

@@ -14,6 +14,7 @@
 #include "smcd/base/reason.hpp"
 #include "smcd/core/conn_arena.hpp"
 #include "smcd/runtime/config.hpp"
+#include "smcd/runtime/devices.hpp"
 #include "smcd/runtime/discovery.hpp"
 #include "smcd/runtime/dmb_owners.hpp"
 #include "smcd/runtime/local_signals.hpp"
@@ -48,9 +49,9 @@ public:
     [[nodiscard]] const Config& config() const noexcept { return config_; }
     [[nodiscard]] dev::DoorbellTable* doorbells() noexcept { return doorbells_.get(); }
     /// Our devices, in order of preference; empty before ready_for_smc().
-    [[nodiscard]] std::span<const std::unique_ptr<dev::LinkedDevice>> devices() const noexcept { return devices_; }
-    /// The device on that fabric; nullptr: none.
-    [[nodiscard]] dev::LinkedDevice* device_on(Chid chid) const noexcept;
+    [[nodiscard]] const DeviceList& devices() const noexcept { return devices_; }
+    /// The fabric of the configuration; looks for it when it is not there. nullptr: it is not, or none is configured.
+    [[nodiscard]] dev::IvshmemDevice* fabric();
     [[nodiscard]] ConnArena& arena() noexcept { return arena_; }
     [[nodiscard]] Discovery& discovery() noexcept { return *discovery_; }
     [[nodiscard]] Progress& progress() noexcept { return *progress_; }
@@ -139,7 +140,7 @@ private:
     Config config_;
     std::mutex setup_mutex_;
     std::unique_ptr<dev::DoorbellTable> doorbells_;
-    std::vector<std::unique_ptr<dev::LinkedDevice>> devices_; ///< set once, under the lock
+    DeviceList devices_; ///< changed under the lock
     ConnArena arena_;
     std::unique_ptr<Discovery> discovery_;
     std::unique_ptr<Progress> progress_;

@@ -96,7 +96,7 @@ void Process::before_fork() {
     short_lived_.before_fork();
     discovery_->before_fork();
     progress_->before_fork();
-    for (const auto& device : devices_) {
+    for (const auto& device : devices_.all()) {
         device->before_fork();
     }
     sockets_mutex_.lock();
@@ -120,7 +120,7 @@ void Process::after_fork_in_parent() {
     arena_.unlock();
     sockets_mutex_.unlock();
     mark_inherited();
-    for (const auto& device : devices_) {
+    for (const auto& device : devices_.all()) {
         device->after_fork_in_parent();
     }
     progress_->after_fork_in_parent();
@@ -154,7 +154,7 @@ void Process::after_fork_in_child() {
     if (doorbells_ != nullptr) {
         doorbells_->after_fork_in_child();
     }
-    for (const auto& device : devices_) {
+    for (const auto& device : devices_.all()) {
         device->after_fork_in_child();
     }
     progress_->after_fork_in_child();

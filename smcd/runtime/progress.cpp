@@ -22,7 +22,7 @@
 #include "smcd/base/high_fd.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
-#include "smcd/runtime/drain_watch.hpp"
+#include "smcd/runtime/device_watch.hpp"
 #include "smcd/runtime/hangup.hpp"
 #include "smcd/runtime/last_thread.hpp"
 #include "smcd/runtime/lingering.hpp"
@@ -70,7 +70,7 @@ void keep_off_own_cpus(std::thread& thread) noexcept {
 }  // namespace
 
 struct Progress::Impl {
-    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), drains(io, process), last(io) {}
+    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), watch(io, process), last(io) {}
 
     asio::io_context io{1};
     asio::posix::stream_descriptor connections; ///< our epoll set of connections
@@ -78,11 +78,11 @@ struct Progress::Impl {
         WatchedDevice(asio::io_context& context, dev::LinkedDevice& watched) : device(watched), news(context) {}
         dev::LinkedDevice& device;
         asio::posix::stream_descriptor news; ///< its poll_fd(), borrowed
-        bool waiting = true;
+        int fd = -1; ///< the same; -1: nobody waits. Under the mutex
     };
     std::vector<std::unique_ptr<WatchedDevice>> devices; ///< under the mutex
     asio::steady_timer timer;
-    DrainWatch drains;
+    DeviceWatch watch;
     LastThread last;
     std::atomic<bool> running{false};           ///< the thread has come as far as our code
     std::atomic<std::uint32_t> watches{0};      ///< calls of watch()
@@ -156,14 +156,15 @@ void Progress::Impl::wait_device(WatchedDevice& watched) {
 
 void Progress::Impl::on_device(WatchedDevice& watched) {
     watched.device.service();
-    if (watched.device.poll_fd() == watched.news.native_handle()) {
+    const int fd = watched.device.poll_fd();
+    const std::lock_guard guard(mutex);
+    if (fd >= 0 && fd == watched.fd) {
         wait_device(watched);
         return;
     }
-    // The device has closed what we borrowed; it may come back with another.
+    // The device will close what we borrowed; it may come back with another.
     watched.news.release();
-    const std::lock_guard guard(mutex);
-    watched.waiting = false;
+    watched.fd = -1;
 }
 
 void Progress::Impl::arm_timer(Process& process) {
@@ -309,12 +310,19 @@ bool Progress::watch(Socket& socket) {
     }
     socket.watch_epoch.store(epoch(), std::memory_order_relaxed);
     watch_devices();
-    if (socket.device != nullptr && socket.device->can_be_drained()) {
-        const bool outer = std::exchange(this_is_progress, true);
-        asio::post(impl_->io, [this] { impl_->drains.start(); });
-        this_is_progress = outer;
+    if (socket.device != nullptr && socket.device->wants_looks()) {
+        look_after_devices();
     }
     return true;
+}
+
+void Progress::look_after_devices() {
+    if (!ensure_started()) {
+        return;
+    }
+    const bool outer = std::exchange(this_is_progress, true);
+    asio::post(impl_->io, [this] { impl_->watch.start(); });
+    this_is_progress = outer;
 }
 
 void Progress::unwatch(Socket& socket) {
@@ -342,7 +350,7 @@ void Progress::watch_devices() {
     if (impl_ == nullptr) {
         return;
     }
-    for (const auto& device : process_.devices()) {
+    for (const auto& device : process_.devices().all()) {
         const int fd = device->poll_fd();
         if (fd < 0) {
             continue;
@@ -351,16 +359,19 @@ void Progress::watch_devices() {
         auto& all = impl_->devices;
         const auto known =
             std::find_if(all.begin(), all.end(), [&](const auto& watched) { return &watched->device == device.get(); });
-        if (known != all.end() && (*known)->waiting) {
+        if (known != all.end() && (*known)->fd == fd) {
             continue;
         }
         const bool outer = std::exchange(this_is_progress, true);
         Impl::WatchedDevice& watched =
             known != all.end() ? **known
                                : *all.emplace_back(std::make_unique<Impl::WatchedDevice>(impl_->io, *device));
-        watched.waiting = true;
+        watched.fd = fd;
         asio::post(impl_->io, [this, fd, &watched] {
             boost::system::error_code error;
+            if (watched.news.is_open()) {
+                watched.news.release();
+            }
             watched.news.assign(fd, error);
             impl_->wait_device(watched);
         });

@@ -43,6 +43,8 @@ public:
     void arm_deadline(Socket& socket, std::uint64_t deadline_ns);
     /// Watches the poll_fd() of each device that has one by now.
     void watch_devices();
+    /// Begins to look at the devices now and then (device_watch.hpp); starts the thread if needed.
+    void look_after_devices();
 
     /// Whether the calling thread is the progress thread: its calls are never treated as the application's.
     [[nodiscard]] static bool on_progress_thread() noexcept;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "devices/api/device_kind.hpp"
 #include "smcd/base/clock.hpp"
 #include "smcd/base/unique_fd.hpp"
 
@@ -38,6 +39,24 @@ void append_number(std::string& out, const char* name, std::uint64_t value) {
     out += name;
     out += "\":";
     out += std::to_string(value);
+}
+
+void append_devices(std::string& out, const ProcessPage& page) {
+    out += ",\"devices\":{";
+    const char* separator = "";
+    for (const DeviceCounters& slot : page.devices) {
+        if (slot.device.load() == 0) {
+            break;
+        }
+        out += separator;
+        out += '"' + dev::device_name(dev::DeviceId::of(slot.device.load())) + "\":{\"connections\":";
+        out += std::to_string(slot.connections.load());
+        append_number(out, "tx_bytes", slot.tx_bytes.load());
+        append_number(out, "rx_bytes", slot.rx_bytes.load());
+        out += '}';
+        separator = ",";
+    }
+    out += '}';
 }
 
 }  // namespace
@@ -75,7 +94,20 @@ void Statistics::count_tcp(Reason reason) noexcept {
     }
 }
 
+void Statistics::absorb_by_device(const ConnBlock& block) noexcept {
+    for (DeviceCounters& slot : page_->devices) {
+        std::uint32_t found = 0;
+        if (slot.device.compare_exchange_strong(found, block.device) || found == block.device) {
+            add(slot.connections, 1);
+            add(slot.tx_bytes, block.tx.bytes.load(std::memory_order_relaxed));
+            add(slot.rx_bytes, block.rx.bytes.load(std::memory_order_relaxed));
+            return;
+        }
+    }
+}
+
 void Statistics::absorb(const ConnBlock& block) noexcept {
+    absorb_by_device(block);
     add(page_->dmb_tx_bytes, block.tx.bytes.load(std::memory_order_relaxed));
     add(page_->dmb_rx_bytes, block.rx.bytes.load(std::memory_order_relaxed));
     add(page_->wakeups_sent, block.waits.wakeups_sent.load(std::memory_order_relaxed));
@@ -106,6 +138,7 @@ std::string Statistics::json_line() const {
         separator = ",";
     }
     out += '}';
+    append_devices(out, page);
     append_number(out, "dmb_tx_bytes", page.dmb_tx_bytes.load());
     append_number(out, "dmb_rx_bytes", page.dmb_rx_bytes.load());
     append_number(out, "tcp_tx_bytes", page.tcp_tx_bytes.load());

@@ -13,6 +13,15 @@
 namespace smcd {
 
 inline constexpr std::size_t kReasonSlots = 32;
+inline constexpr std::size_t kDeviceSlots = 8;
+
+/// Of closed connections over one device.
+struct DeviceCounters {
+    std::atomic<std::uint32_t> device; ///< dev::DeviceId; 0: free slot
+    std::atomic<std::uint64_t> connections;
+    std::atomic<std::uint64_t> tx_bytes;
+    std::atomic<std::uint64_t> rx_bytes;
+};
 
 /// Counters of one process, in a mapping named "smcd-proc" that tools read from outside.
 struct alignas(64) ProcessPage {
@@ -37,6 +46,7 @@ struct alignas(64) ProcessPage {
     std::atomic<std::uint64_t> spin_misses;
     std::array<std::atomic<std::uint32_t>, kReasonSlots> reason_codes; ///< 0: free slot
     std::array<std::atomic<std::uint64_t>, kReasonSlots> reason_counts;
+    std::array<DeviceCounters, kDeviceSlots> devices;
 };
 inline constexpr std::uint64_t kProcessPageMagic = 0x736D63642D70726FULL; // "smcd-pro"
 inline constexpr std::uint32_t kProcessPageVersion = 1;
@@ -57,6 +67,7 @@ public:
 
 private:
     void map_page() noexcept;
+    void absorb_by_device(const ConnBlock& block) noexcept;
 
     Mapping mapping_;
     ProcessPage* page_ = nullptr;

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "devices/api/device_kind.hpp"
 #include "smcd/base/log.hpp"
 #include "smcd/base/raw_syscall.hpp"
 
@@ -43,8 +44,8 @@ void log_verdict(const Socket& socket, Phase phase, Reason reason) noexcept {
     const PeerText peer = peer_of(socket.fd);
     const char* const role = socket.block->role == Role::client ? "to" : "from";
     if (phase == Phase::smc) {
-        log_line("fd %d, %s %s port %u: accelerated, CHID 0x%04x", socket.fd, role, peer.host.data(), peer.port,
-                 socket.block->device_chid);
+        log_line("fd %d, %s %s port %u: accelerated, %s", socket.fd, role, peer.host.data(), peer.port,
+                 dev::device_name(dev::DeviceId::of(socket.block->device)).c_str());
     } else {
         log_line("fd %d, %s %s port %u: TCP, %s (%s)", socket.fd, role, peer.host.data(), peer.port,
                  reason_name(reason).data(), reason_text(reason).data());

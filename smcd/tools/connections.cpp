@@ -6,7 +6,7 @@
 #include <map>
 #include <unordered_map>
 
-#include "devices/ism/ism.hpp"
+#include "devices/api/device_kind.hpp"
 #include "smcd/base/ids.hpp"
 #include "smcd/base/reason.hpp"
 #include "smcd/core/cdc.hpp"
@@ -140,7 +140,7 @@ std::vector<Connection> Join::take() && {
         if (row.mode == Mode::smcd) {
             row.rx_bytes = row.block->rx_bytes;
             row.tx_bytes = row.block->tx_bytes;
-            row.device = device_name(row.block->device_chid);
+            row.device = dev::device_name(dev::DeviceId::of(row.block->device));
         }
         list.push_back(std::move(row));
     }
@@ -246,16 +246,6 @@ std::string why(const Connection& connection) {
         return "the library does not follow this socket";
     }
     return std::string(reason_text(static_cast<Reason>(connection.block->reason)));
-}
-
-std::string device_name(std::uint32_t chid) {
-    if (chid == kLoopbackChid.value()) {
-        return "loopback";
-    }
-    if (is_emulated(Chid(static_cast<std::uint16_t>(chid)))) {
-        return "chid " + hex(chid, 4);
-    }
-    return chid == dev::kIsmChid.value() ? "ism" : "ism:" + hex(chid, 4).substr(2);
 }
 
 } // namespace smcd::tools

@@ -57,7 +57,4 @@ struct Connection {
 /// Why it is not accelerated, in words; empty for an accelerated one.
 [[nodiscard]] std::string why(const Connection& connection);
 
-/// "loopback", "ism" or "ism:CHID" as SMCD_DEVICES names them, or the fabric id of another device.
-[[nodiscard]] std::string device_name(std::uint32_t chid);
-
 } // namespace smcd::tools

@@ -71,8 +71,9 @@ std::string devices() {
     for (const auto& device : make_devices(read_config(), **doorbells)) {
         std::array<char, 24> chid{};
         std::snprintf(chid.data(), chid.size(), " (CHID 0x%04x)", device->fabric_id().value());
-        const std::string name = device_name(device->fabric_id().value());
-        text += (text.empty() ? "" : ", ") + name.substr(0, name.find(':')) + chid.data();
+        const auto kind = static_cast<std::size_t>(device->kind());
+        text +=
+            (text.empty() ? "" : ", ") + std::string(dev::kDeviceKindNames.at(kind)) + chid.data();
     }
     return text;
 }

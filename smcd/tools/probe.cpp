@@ -15,6 +15,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "devices/api/device_kind.hpp"
 #include "smcd/base/clock.hpp"
 #include "smcd/base/unique_fd.hpp"
 #include "smcd/tools/connections.hpp"
@@ -188,7 +189,7 @@ void judge(ProbeReport& report, const OwnState& state) {
     }
     if (mode_of(state.block, kTcpEstablished) == Mode::smcd) {
         report.verdict = Verdict::accelerated;
-        report.device = device_name(state.block->device_chid);
+        report.device = dev::device_name(dev::DeviceId::of(state.block->device));
         report.rx_bytes = state.block->rx_bytes;
         report.tx_bytes = state.block->tx_bytes;
     }

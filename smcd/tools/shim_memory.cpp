@@ -42,7 +42,7 @@ ConnView view_of(const ConnBlock& block) noexcept {
     view.remote_token = block.remote_token;
     view.size_class_local = block.size_class_local;
     view.size_class_remote = block.size_class_remote;
-    view.device_chid = block.device_chid;
+    view.device = block.device;
     view.tx_flags = number(block.tx.state_flags);
     view.rx_flags = number(block.rx.peer_flags);
     view.tx_producer = number(block.tx.producer);

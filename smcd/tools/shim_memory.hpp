@@ -36,7 +36,7 @@ struct ConnView {
     std::uint64_t remote_token = 0;
     std::uint32_t size_class_local = 0;
     std::uint32_t size_class_remote = 0;
-    std::uint32_t device_chid = 0;
+    std::uint32_t device = 0; ///< dev::DeviceId
     std::uint32_t tx_flags = 0;
     std::uint32_t rx_flags = 0;
     std::uint64_t tx_producer = 0;

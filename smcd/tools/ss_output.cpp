@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "devices/api/device_kind.hpp"
 #include "smcd/base/ids.hpp"
 #include "smcd/base/reason.hpp"
 #include "smcd/core/cdc.hpp"
@@ -125,6 +126,9 @@ nlohmann::ordered_json row_json(const Connection& connection) {
     row["interface"] = connection.interface;
     row["mode"] = mode_word(connection.mode);
     row["device"] = connection.device;
+    if (connection.mode == Mode::smcd && connection.block) {
+        row["chid"] = hex(dev::DeviceId::of(connection.block->device).chid.value(), 4);
+    }
     row["rx_bytes"] = connection.rx_bytes;
     row["tx_bytes"] = connection.tx_bytes;
     row["reason"] = why(connection);

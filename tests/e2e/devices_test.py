@@ -58,7 +58,7 @@ sys.stdin.readline()
     def test_one_in_common_serves(self):
         self.check_served_by("ism", "ism", "loopback,ism:0101,ism")
         self.check_served_by("ism:0101", "ism:0102,loopback,ism:0101", "ism:0101,ism:0103")
-        self.check_served_by("chid 0xff10", "ism:ff10,loopback", "ism,ism:ff10")
+        self.check_served_by("ism:ff10", "ism:ff10,loopback", "ism,ism:ff10")
 
     def test_none_in_common_is_tcp(self):
         for server_devices, client_devices in (("loopback", "ism"), ("ism:0101", "ism:0102")):

@@ -22,6 +22,15 @@ for line in sys.stdin:
     print("back", peer.recv(100).decode().strip(), flush=True)
 """ % (SERVER_IP, PORT)
 
+# The same, over one more connection for each line that ends with "another".
+MANY_LINES_CLIENT = LINE_CLIENT.replace("for line in sys.stdin:", """kept = []
+for line in sys.stdin:
+    if line.endswith("another\\n"):
+        kept.append(peer)
+        waiter.unregister(peer)
+        peer = socket.create_connection(peer.getpeername())
+        waiter.register(peer, select.EPOLLIN)""")
+
 
 class FabricServer(FabricCase):
     def setUp(self):
@@ -74,11 +83,80 @@ class FabricServer(FabricCase):
         new = self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, PORT, 3_000_000))
         self.assertIn("same", new.finish(100))
         self.assert_accelerated(new.stats())
+        # Those of before have reached the new server: they ring newcomers, and are rung by them.
+        lib.wait_until(lambda: self.connected() == {server.pid: True, old.pid: True}
+                       or not lib.BOTH_SHIMMED, 30, "connections to the new server")
         old.say("after")
         old.expect("back after")
         old.popen.stdin.close()
         old.finish()
         self.assert_accelerated(old.stats())
+
+    def connected(self):
+        return {peer["pid"]: peer["connected"] for peer in self.ask("peers")["peers"]
+                if peer["state"] == "live"}
+
+    def modes(self, process):
+        """(device or reason) of each connection of the process."""
+        done = subprocess.run([SMCU, "ss", "--json", "--pid", str(process.pid)],
+                              stdout=subprocess.PIPE, text=True, check=True)
+        return sorted(row["device"] if row["mode"] == "SMCD" else row["reason_name"]
+                      for row in json.loads(done.stdout)["connections"]
+                      if row["mode"] in ("SMCD", "TCP"))
+
+    def new_line(self, client, side=1, **env):
+        """Another client of the echo server, with its first answer."""
+        process = self.inside(side, lib.PYTHON, "-c", client, **env)
+        process.say("hello")
+        process.expect("back hello")
+        return process
+
+    def test_the_region_is_removed(self):
+        """What is established goes on; what is new has a named reason, and a new fabric is joined."""
+        server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER)
+        server.expect("ready")
+        old = self.new_line(MANY_LINES_CLIENT)
+        self.fabric.kill(signal.SIGTERM)
+        self.fabric.wait()
+        (self.directory / "region").unlink()
+        old.say("still")
+        old.expect("back still")
+        old.say("another")
+        old.expect("back another")
+        fresh = self.new_line(LINE_CLIENT)
+        near = self.new_line(LINE_CLIENT, side=0, SMCD_DEVICES="ivshmem,loopback")
+        if lib.BOTH_SHIMMED:
+            self.assertEqual(self.modes(old), ["fabric_unavailable", "ivshmem"])
+            self.assertEqual(self.modes(fresh), ["fabric_unavailable"])
+            self.assertEqual(self.modes(near), ["loopback"])
+            self.assertEqual(self.modes(server).count("peer_no_smc"), 2)
+        self.serve()
+        if lib.BOTH_SHIMMED:
+            lib.wait_until(lambda: any(peer["listeners"] for peer in self.ask("peers")["peers"]), 30,
+                           "the listener on the new fabric")
+        new = self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, PORT, 100_000))
+        new.finish(100)
+        self.assert_accelerated(new.stats())
+        old.say("again another")
+        old.expect("back again another")
+        if lib.BOTH_SHIMMED:
+            self.assertEqual(self.modes(old), ["fabric_unavailable", "ivshmem", "ivshmem"])
+
+    def test_the_fabric_comes_later(self):
+        self.fabric.kill(signal.SIGTERM)
+        self.fabric.wait()
+        server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER)
+        server.expect("ready")
+        early = self.new_line(LINE_CLIENT)
+        if lib.BOTH_SHIMMED:
+            self.assertEqual(self.modes(early), ["fabric_unavailable"])
+        self.serve()
+        if lib.BOTH_SHIMMED:
+            lib.wait_until(lambda: any(peer["listeners"] for peer in self.ask("peers")["peers"]), 30,
+                           "the listener on the fabric")
+        new = self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, PORT, 100_000))
+        new.finish(100)
+        self.assert_accelerated(new.stats())
 
     def test_restart(self):
         self.check_restart(signal.SIGTERM)

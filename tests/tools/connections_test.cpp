@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "devices/api/device_kind.hpp"
 #include "smcd/core/cdc.hpp"
 #include "smcd/tools/connections.hpp"
 #include "smcd/tools/process_totals.hpp"
@@ -171,10 +172,16 @@ TEST(ConnectionsTest, FlagsMapToTheStatesOfSmcss) {
 }
 
 TEST(ConnectionsTest, NamesDevices) {
-    EXPECT_EQ(device_name(0xFFFF), "loopback");
-    EXPECT_EQ(device_name(0xFF00), "chid 0xff00");
-    EXPECT_EQ(device_name(0x0100), "ism");
-    EXPECT_EQ(device_name(0x0101), "ism:0101");
+    const auto name = [](dev::DeviceKind kind, std::uint16_t chid) {
+        return dev::device_name(dev::DeviceId::of(dev::DeviceId{kind, Chid(chid)}.word()));
+    };
+    EXPECT_EQ(name(dev::DeviceKind::loopback, 0xFFFF), "loopback");
+    EXPECT_EQ(name(dev::DeviceKind::ism, 0x0100), "ism");
+    EXPECT_EQ(name(dev::DeviceKind::ism, 0x0101), "ism:0101");
+    EXPECT_EQ(name(dev::DeviceKind::ism, 0xFF01), "ism:ff01");
+    EXPECT_EQ(name(dev::DeviceKind::ivshmem, 0xFF01), "ivshmem");
+    EXPECT_EQ(name(dev::DeviceKind::ivshmem, 0xFF02), "ivshmem:ff02");
+    EXPECT_EQ(name(dev::DeviceKind{77}, 0xFF02), "chid 0xff02");
 }
 
 } // namespace

@@ -97,7 +97,7 @@ void fill(ConnBlock& block, Phase phase, std::uint64_t inode) {
     block.holders.store(1);
     block.pid = static_cast<std::uint32_t>(::getpid());
     block.inode = inode;
-    block.device_chid = 0xFFFF;
+    block.device = 0xFFFF;
 }
 
 TcpTrio make_trio() {
