@@ -3,15 +3,16 @@
 # the same run. Installs what is missing, builds, measures, prints one table and the proof that the
 # bytes went through shared memory.
 #
-#   bash bench/demo.sh [--quick] [--device loopback] [--only redis,nginx,iperf3,sockperf]
+#   bash bench/demo.sh [--quick] [--device NAME] [--only redis,nginx,iperf3,sockperf]
 #
 #   --quick        runs of 1 s instead of 2 s (about a minute and a half instead of four)
-#   --device NAME  the device to show; there is one: loopback
+#   --device NAME  the device to show: loopback (default), ism (copies), ivshmem (a region of a fabric
+#                  server that runs meanwhile)
 #   --only LIST    these programs alone, separated by commas
 #   --rounds N     measurements per scenario and side, at least 3 (default 3)
 #   --no-setup     install and build nothing: use build/release as it is
 #
-# Exit 0: every program ran, and every scenario under `smcu run` moved bytes through DMBs. Else 1.
+# Exit 0: every program ran, and every scenario under `smcu run` moved bytes over that device. Else 1.
 # Raw outputs, machine description and a summary are kept in bench/results/<time>/.
 set -euo pipefail
 

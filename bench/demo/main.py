@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import device  # noqa: E402
 import machine  # noqa: E402
 import programs  # noqa: E402
 import report  # noqa: E402
@@ -25,7 +26,7 @@ def parse_options(words):
     parser = argparse.ArgumentParser(prog="demo.sh", add_help=False,
                                      usage="bash bench/demo.sh --help")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--device", choices=["loopback"], default="loopback")
+    parser.add_argument("--device", choices=device.NAMES, default=device.NAMES[0])
     parser.add_argument("--only", default=",".join(programs.ALL))
     parser.add_argument("--rounds", type=int, default=ROUNDS_MIN)
     parser.add_argument("--smcu", default="")
@@ -95,9 +96,11 @@ def run(options):
     results = RESULTS / time.strftime("%Y%m%d-%H%M%S")
     (results / "raw").mkdir(parents=True)
     before = machine.describe(options)
-    with tempfile.TemporaryDirectory(prefix="smcu-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="smcu-demo-") as folder, \
+            device.environment(options, results / "raw") as variables:
         Path(folder).chmod(0o755)
         runner = Runner(options, Path(folder), results / "raw", count_runs(options))
+        runner.variables = variables
         report.print_settings(before)
         scenarios = measure(options, runner, Path(folder))
     runner.progress.end()
@@ -115,7 +118,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(run(parse_options(sys.argv[1:])))
-    except Failed as failure:
+    except (Failed, device.NoFabric) as failure:
         print(f"demo: {failure}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -27,6 +27,17 @@ def total(lines, key):
     return sum(line.get(key, 0) for line in lines)
 
 
+def device_totals(lines):
+    """Connections and bytes per device, of all the lines."""
+    totals = {}
+    for line in lines:
+        for name, counters in line.get("devices", {}).items():
+            sums = totals.setdefault(name, {})
+            for key, value in counters.items():
+                sums[key] = sums.get(key, 0) + value
+    return totals
+
+
 def proof_rows(the_runner):
     rows = []
     for kind, proofs in (("client", the_runner.proof), ("server", the_runner.server_proof)):
@@ -39,6 +50,7 @@ def proof_rows(the_runner):
                     reasons[reason] = reasons.get(reason, 0) + count
             row = {"who": f"{name} {kind}", "processes": len(lines), "tcp_reasons": reasons}
             row.update({key: total(lines, key) for key in COUNTERS})
+            row["devices"] = device_totals(lines)
             rows.append(row)
     return rows
 
@@ -95,8 +107,10 @@ def scenario_cells(row):
 
 def proof_cells(row):
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(row["tcp_reasons"].items()))
-    return [row["who"], str(row["accelerated"]), str(row["tcp"]), byte_text(row["dmb_tx_bytes"]),
-            byte_text(row["dmb_rx_bytes"]), reasons]
+    devices = ", ".join(f"{name} {counters['connections']}"
+                        for name, counters in sorted(row.get("devices", {}).items()))
+    return [row["who"], str(row["accelerated"]), str(row["tcp"]), devices or "-",
+            byte_text(row["dmb_tx_bytes"]), byte_text(row["dmb_rx_bytes"]), reasons]
 
 
 def text(document):
@@ -104,9 +118,9 @@ def text(document):
                 [scenario_cells(row) for row in document["scenarios"]], {2, 3, 4, 5})
     if document["proof"]:
         out += "\nProof, from the processes' own counters (all rounds together):\n"
-        out += table(["Process", "accelerated", "on TCP", "sent through DMBs",
+        out += table(["Process", "accelerated", "on TCP", "over device", "sent through DMBs",
                       "received through DMBs", "reasons"],
-                     [proof_cells(row) for row in document["proof"]], {1, 2, 3, 4})
+                     [proof_cells(row) for row in document["proof"]], {1, 2, 4, 5})
     if document["failures"]:
         out += "\nFAILED:\n" + "".join(f"  {failure}\n" for failure in document["failures"])
     return out + "\n"

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import device
+
 START_S = 15
 STOP_S = 15
 RUN_EXTRA_S = 30
@@ -78,10 +80,6 @@ def read_stats(path):
     return lines
 
 
-def moved_bytes(lines):
-    return sum(line.get("dmb_tx_bytes", 0) + line.get("dmb_rx_bytes", 0) for line in lines)
-
-
 class Runner:
     """Owns every process of the demonstration; knows each by its pid and ends no other."""
 
@@ -94,6 +92,7 @@ class Runner:
         self.proof = {}        # case name -> lines of its clients
         self.server_proof = {}  # program name -> lines of its server
         self.commands = {}     # "case arm" -> the command as typed
+        self.variables = {}    # what programs under the library find in their environment
         cpus = sorted(os.sched_getaffinity(0))
         # Server on the first CPU, client on the second, where the program is run pinned.
         self.cpus = (cpus[0], cpus[1]) if len(cpus) > 1 else None
@@ -110,7 +109,7 @@ class Runner:
         clean = {name: value for name, value in os.environ.items()
                  if name != "LD_PRELOAD" and not name.startswith(("SMCD_", "SMC_"))}
         if stats is not None:
-            clean["SMCD_STATS_FILE"] = str(stats)
+            clean.update(self.variables, SMCD_STATS_FILE=str(stats))
         return clean
 
     @contextlib.contextmanager
@@ -225,7 +224,7 @@ class Runner:
         self.proof.setdefault(case.name, []).extend(lines)
         if not lines:
             self.failures.append(f"{where}: no statistics: the library was not in the client")
-        elif moved_bytes(lines) == 0:
+        elif device.moved_bytes(lines, self.options.device) == 0:
             reasons = sorted({name for line in lines for name in line.get("tcp_reasons", {})})
-            self.failures.append(f"{where}: no byte went through a DMB; "
+            self.failures.append(f"{where}: no byte went over the {self.options.device} device; "
                                  f"reasons for TCP: {', '.join(reasons) or 'none'}")

@@ -107,10 +107,11 @@ class ScenarioTest(unittest.TestCase):
 
 class ProofTest(unittest.TestCase):
     LINE = {"pid": 1, "command": "c", "accelerated": 1, "tcp": 0, "tcp_reasons": {},
-            "dmb_tx_bytes": 5, "dmb_rx_bytes": 6}
+            "dmb_tx_bytes": 5, "dmb_rx_bytes": 6,
+            "devices": {"ism": {"connections": 1, "tx_bytes": 5, "rx_bytes": 6}}}
 
     def failures(self, lines):
-        options = types.SimpleNamespace(both_tcp=False, smcu="smcu", seconds=1)
+        options = types.SimpleNamespace(both_tcp=False, smcu="smcu", seconds=1, device="ism")
         one = runner.Runner(options, Path("."), Path("."), 1)
         one._check_proof(types.SimpleNamespace(name="case"), "here", lines)
         return one.failures
@@ -120,8 +121,10 @@ class ProofTest(unittest.TestCase):
 
     def test_no_line_and_no_bytes_are_failures(self):
         self.assertEqual(len(self.failures([])), 1)
-        on_tcp = dict(self.LINE, dmb_tx_bytes=0, dmb_rx_bytes=0, tcp_reasons={"peer_no_smc": 1})
+        on_tcp = dict(self.LINE, devices={}, tcp_reasons={"peer_no_smc": 1})
         self.assertIn("peer_no_smc", self.failures([on_tcp])[0])
+        elsewhere = dict(self.LINE, devices={"loopback": self.LINE["devices"]["ism"]})
+        self.assertIn("over the ism device", self.failures([elsewhere])[0])
 
     def test_lines_are_read_and_broken_ones_left_out(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +163,7 @@ class OptionTest(unittest.TestCase):
         self.assertGreaterEqual(options.rounds, 3)
 
     def test_nonsense_is_refused(self):
-        for words in (["--only", "apache"], ["--only", ""], ["--rounds", "2"], ["--device", "ism"],
+        for words in (["--only", "apache"], ["--only", ""], ["--rounds", "2"], ["--device", "rdma"],
                       ["--nonsense"]):
             self.assertEqual(self.refused(*words), 2, words)
 
