@@ -22,6 +22,7 @@
 #include "smcd/base/high_fd.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/device_news.hpp"
 #include "smcd/runtime/device_watch.hpp"
 #include "smcd/runtime/hangup.hpp"
 #include "smcd/runtime/last_thread.hpp"
@@ -70,18 +71,12 @@ void keep_off_own_cpus(std::thread& thread) noexcept {
 }  // namespace
 
 struct Progress::Impl {
-    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), watch(io, process), last(io) {}
+    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), news(io, process), watch(io, process), last(io) {}
 
     asio::io_context io{1};
     asio::posix::stream_descriptor connections; ///< our epoll set of connections
-    struct WatchedDevice {
-        WatchedDevice(asio::io_context& context, dev::LinkedDevice& watched) : device(watched), news(context) {}
-        dev::LinkedDevice& device;
-        asio::posix::stream_descriptor news; ///< its poll_fd(), borrowed
-        int fd = -1; ///< the same; -1: nobody waits. Under the mutex
-    };
-    std::vector<std::unique_ptr<WatchedDevice>> devices; ///< under the mutex
     asio::steady_timer timer;
+    DeviceNews news;
     DeviceWatch watch;
     LastThread last;
     std::atomic<bool> running{false};           ///< the thread has come as far as our code
@@ -96,8 +91,6 @@ struct Progress::Impl {
     std::thread thread;
 
     void wait_connections(Process& process);
-    void wait_device(WatchedDevice& watched);
-    void on_device(WatchedDevice& watched);
     void on_connections(Process& process);
     void on_timer(Process& process);
     void arm_timer(Process& process);
@@ -143,28 +136,6 @@ void Progress::Impl::on_connections(Process& process) {
             return;
         }
     }
-}
-
-void Progress::Impl::wait_device(WatchedDevice& watched) {
-    watched.news.async_wait(asio::posix::stream_descriptor::wait_read,
-                            [this, &watched](const boost::system::error_code& error) {
-                                if (!error) {
-                                    on_device(watched);
-                                }
-                            });
-}
-
-void Progress::Impl::on_device(WatchedDevice& watched) {
-    watched.device.service();
-    const int fd = watched.device.poll_fd();
-    const std::lock_guard guard(mutex);
-    if (fd >= 0 && fd == watched.fd) {
-        wait_device(watched);
-        return;
-    }
-    // The device will close what we borrowed; it may come back with another.
-    watched.news.release();
-    watched.fd = -1;
 }
 
 void Progress::Impl::arm_timer(Process& process) {
@@ -223,9 +194,7 @@ void Progress::stop() {
     }
     impl_->io.stop();
     impl_->thread.join();
-    for (const auto& watched : impl_->devices) {
-        static_cast<void>(watched->news.release());  // the device's own
-    }
+    impl_->news.release();
     unhide_fd(impl_->connections.native_handle());
 }
 
@@ -347,34 +316,9 @@ void Progress::arm_deadline(Socket& socket, std::uint64_t deadline_ns) {
 }
 
 void Progress::watch_devices() {
-    if (impl_ == nullptr) {
-        return;
-    }
-    for (const auto& device : process_.devices().all()) {
-        const int fd = device->poll_fd();
-        if (fd < 0) {
-            continue;
-        }
-        const std::lock_guard guard(impl_->mutex);
-        auto& all = impl_->devices;
-        const auto known =
-            std::find_if(all.begin(), all.end(), [&](const auto& watched) { return &watched->device == device.get(); });
-        if (known != all.end() && (*known)->fd == fd) {
-            continue;
-        }
+    if (impl_ != nullptr) {
         const bool outer = std::exchange(this_is_progress, true);
-        Impl::WatchedDevice& watched =
-            known != all.end() ? **known
-                               : *all.emplace_back(std::make_unique<Impl::WatchedDevice>(impl_->io, *device));
-        watched.fd = fd;
-        asio::post(impl_->io, [this, fd, &watched] {
-            boost::system::error_code error;
-            if (watched.news.is_open()) {
-                watched.news.release();
-            }
-            watched.news.assign(fd, error);
-            impl_->wait_device(watched);
-        });
+        impl_->news.watch();
         this_is_progress = outer;
     }
 }
