@@ -76,7 +76,8 @@ class PackageTest(unittest.TestCase):
         (source / "plain.c").write_text(PLAIN_C, encoding="utf-8")
         (source / "CMakeLists.txt").write_text(LISTS, encoding="utf-8")
         cls.build = top / "build"
-        run(CMAKE, "-S", source, "-B", cls.build, f"-DCMAKE_PREFIX_PATH={cls.prefix}")
+        run(CMAKE, "-G", "Ninja", "-S", source, "-B", cls.build,
+            f"-DCMAKE_PREFIX_PATH={cls.prefix}")
         run(CMAKE, "--build", cls.build)
 
     @classmethod
