@@ -11,6 +11,7 @@ Environment:
   SMCD_SEED      seed of random choices (default: random, printed)
 """
 
+import atexit
 import json
 import os
 import queue
@@ -58,6 +59,33 @@ def wait_until(condition, seconds=10.0, what="condition"):
         if time.monotonic() > end:
             raise Failure(f"{what}: not within {seconds * SCALE:.0f} s")
         time.sleep(0.005)
+
+
+def is_open_to_all(path):
+    """Whether every user can reach a file there."""
+    return all(folder.stat().st_mode & 0o001 for folder in [path, *path.parents])
+
+
+def publish():
+    """For tests that start programs as another user. Where the build tree lies in a place that
+    others cannot reach, as below /root, the programs run from a copy that they can."""
+    global BIN, WRAP, WRAP_S, WRAP_C
+    tree = BIN.resolve().parent
+    if is_open_to_all(tree / "bin"):
+        return
+    copy = Path(tempfile.mkdtemp(prefix="smcd-e2e-bin"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    (copy / "bin").mkdir()
+    (copy / "lib").mkdir()
+    for source in [tree / "bin" / "smcu", *(tree / "bin").glob("e2e_*")]:
+        shutil.copy(source, copy / "bin")
+    shutil.copy(tree / "lib" / "libsmcd-preload.so", copy / "lib")
+    BIN = copy / "bin"
+    WRAP, WRAP_S, WRAP_C = ([word.replace(f"{tree}/", f"{copy}/") for word in words]
+                            for words in (WRAP, WRAP_S, WRAP_C))
+    os.environ.update(SMCD_E2E_BIN=str(BIN), WRAP=shlex.join(WRAP), WRAP_S=shlex.join(WRAP_S),
+                      WRAP_C=shlex.join(WRAP_C))
 
 
 class Process:

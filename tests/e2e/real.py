@@ -38,6 +38,7 @@ class RealCase(lib.Case):
         """The command prefix that makes root another user, for programs that refuse root."""
         if os.geteuid() != 0:
             return []
+        lib.publish()
         self.user = pwd.getpwnam(name)
         return ["setpriv", f"--reuid={name}", f"--regid={self.user.pw_gid}", "--clear-groups",
                 "--inh-caps=-all"]

@@ -38,6 +38,10 @@ def demote():
 class Unprivileged(lib.Case):
     watchdog_s = 500.0
 
+    @classmethod
+    def setUpClass(cls):
+        lib.publish()
+
     def run_part(self, name):
         # The sources may lie where nobody cannot read: the scripts are run from a copy.
         copy = self.folder / "e2e"
