@@ -68,6 +68,15 @@ SMCD_EXPORT void pthread_exit(void* value) {
     __builtin_unreachable();
 }
 
+SMCD_EXPORT int chroot(const char* path) noexcept {
+    const int before = errno;
+    if (Shim* self = shim_or_start(); self != nullptr) {
+        self->process.before_chroot();
+    }
+    errno = before;
+    return real_calls().chroot(path);
+}
+
 SMCD_EXPORT void _exit(int status) {
     last_words();
     real_calls()._exit(status);

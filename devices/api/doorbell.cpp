@@ -11,6 +11,7 @@
 #include <new>
 
 #include "smcd/base/high_fd.hpp"
+#include "smcd/base/kernel_identity.hpp"
 #include "smcd/base/memfd.hpp"
 #include "smcd/base/raw_syscall.hpp"
 
@@ -22,9 +23,7 @@ constexpr std::uint32_t kFree = 0;
 /// Identity of our PID namespace; 0 when /proc does not say (then nobody's death can be judged from
 /// here).
 std::uint32_t own_pid_namespace() noexcept {
-    struct stat info {};
-
-    return ::stat("/proc/self/ns/pid", &info) == 0 ? static_cast<std::uint32_t>(info.st_ino) : 0;
+    return kernel_identity().pid_inode;
 }
 
 constexpr std::uint64_t bit_of(unsigned door) noexcept {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "smcd/base/high_fd.hpp"
+#include "smcd/base/kernel_identity.hpp"
 #include "smcd/base/random.hpp"
 #include "smcd/base/raw_syscall.hpp"
 
@@ -146,16 +147,11 @@ void note_kernel(const Region& region) noexcept {
 
 std::uint64_t own_kernel() noexcept {
     static const std::uint64_t kernel = [] {
-        std::array<char, 36> boot_id{};
-        const UniqueFd fd(raw::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
-        if (!fd.valid() || raw::read(fd.get(), boot_id.data(), boot_id.size()) !=
-                               static_cast<ssize_t>(boot_id.size())) {
+        const KernelIdentity identity = kernel_identity();
+        if (!identity.known) {
             return random_u64();
         }
-        std::uint64_t hash = 0xcbf29ce484222325U; // FNV-1a
-        for (const char letter : boot_id) {
-            hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3U;
-        }
+        const std::uint64_t hash = boot_hash(identity);
         return hash == 0 ? 1 : hash;
     }();
     return kernel;

@@ -7,7 +7,7 @@
 namespace smcd::dev {
 
 /// 128 bits in the form of a UUIDv4, derived from the boot id and the network namespace (abstract
-/// UNIX names reach exactly as far). Random where /proc does not tell them: then the process can
+/// UNIX names reach exactly as far). Random where /proc has never told them: then the process can
 /// talk to itself alone.
 [[nodiscard]] Gid make_loopback_gid() noexcept;
 

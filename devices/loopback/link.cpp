@@ -2,6 +2,7 @@
 #include "devices/loopback/link.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -18,6 +19,15 @@ bool flags_fit(int fd) noexcept {
     return flags >= 0 && (flags & (O_ACCMODE | O_NONBLOCK)) == (O_RDWR | O_NONBLOCK);
 }
 
+/// The same without /proc (chroot): an anonymous inode that refuses the number which no eventfd takes. Others of that kind
+/// cannot be written at all, or refuse whatever has no meaning to them.
+bool looks_like_eventfd(int fd) noexcept {
+    struct stat info {};
+    const std::uint64_t refused = ~0ULL;
+    return ::fstat(fd, &info) == 0 && (info.st_mode & S_IFMT) == 0 && flags_fit(fd) &&
+           raw::write(fd, &refused, sizeof(refused)) == -1 && errno == EINVAL;
+}
+
 } // namespace
 
 bool is_doorbell(int fd) noexcept {
@@ -25,6 +35,9 @@ bool is_doorbell(int fd) noexcept {
     static_cast<void>(std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd));
     std::array<char, 40> target{};
     const ssize_t length = ::readlink(path.data(), target.data(), target.size());
+    if (length < 0 && errno == ENOENT) {
+        return looks_like_eventfd(fd);
+    }
     return length > 0 &&
            std::string_view(target.data(), static_cast<std::size_t>(length)) ==
                "anon_inode:[eventfd]" &&

@@ -1,8 +1,5 @@
 #include "smcd/runtime/process.hpp"
 
-#include <fcntl.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -13,7 +10,6 @@
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
 #include "smcd/runtime/fabric_discovery.hpp"
-#include "smcd/runtime/goodbye.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/inheritance.hpp"
@@ -25,23 +21,9 @@
 namespace smcd {
 namespace {
 
-/// How long exit may wait for a client's Confirm, so that bytes already sent are delivered.
-constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
-
 std::uint64_t inode_of(int fd) noexcept {
     struct stat info {};
     return ::fstat(fd, &info) == 0 ? info.st_ino : 0;
-}
-
-/// Bytes that went through TCP, from the kernel's own count.
-void count_tcp_bytes(ProcessPage& page, int fd) noexcept {
-    tcp_info info{};
-    socklen_t length = sizeof(info);
-    if (raw::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
-        length >= offsetof(tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received)) {
-        page.tcp_tx_bytes.fetch_add(info.tcpi_bytes_acked, std::memory_order_relaxed);
-        page.tcp_rx_bytes.fetch_add(info.tcpi_bytes_received, std::memory_order_relaxed);
-    }
 }
 
 /// A doorbell that cannot be rung: one byte on the TCP connection makes the peer look (hangup.cpp).
@@ -274,19 +256,6 @@ void Process::follow_relative(Socket& socket) {
     }
 }
 
-void Process::learn_from(const Socket& socket) {
-    const ConnBlock& block = *socket.block;
-    if (block.role == Role::client) {
-        const std::uint64_t now = monotonic_ns();
-        const bool paid = was_worth_it(block.tx.bytes.load(std::memory_order_relaxed) +
-                                           block.rx.bytes.load(std::memory_order_relaxed),
-                                       block.tx.calls.load(std::memory_order_relaxed) +
-                                           block.rx.calls.load(std::memory_order_relaxed),
-                                       now - block.since_ns);
-        short_lived_.on_end(socket.destination, paid, now);
-    }
-}
-
 const Profile& Process::profile_of(const Socket& socket) const noexcept {
     const Profile* own = socket.profile.load(std::memory_order_seq_cst);
     return own == nullptr ? *config_.profile : *own;
@@ -307,80 +276,6 @@ void Process::pin_if_wanted(Socket& socket) noexcept {
     if (socket.block != nullptr && socket.block->phase.load(std::memory_order_seq_cst) == Phase::smc &&
         profile_of(socket).pins_memory && !socket.pinned.exchange(true, std::memory_order_acq_rel)) {
         pin_memory(socket.channel);
-    }
-}
-
-void Process::tear_down(Socket& socket) {
-    ConnBlock& block = *socket.block;
-    const Phase phase = socket.phase();
-    const bool last = ConnArena::release(block);
-    if (socket.channel.device != nullptr) {
-        // Both directions: no copy of another thread is under way when the memory goes.
-        const DirectionGuard receiving(block.rx.lock);
-        const DirectionGuard sending(block.tx.lock);
-        if (last) {
-            if (phase == Phase::smc) {
-                say_goodbye(socket);
-            }
-            statistics_.absorb(block);
-            learn_from(socket);
-        }
-        if (socket.pinned.exchange(false, std::memory_order_relaxed)) {
-            unpin_memory(socket.channel);
-        }
-        dmb_owners_.clear(*socket.device, socket.channel.dmb.index);
-        static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));
-        static_cast<void>(socket.device->detach_dmb(socket.channel.remote.token));
-        socket.channel = closed_channel();  // what a thread that comes too late finds behind the locks
-        socket.send_buffer.reset();
-    }
-    if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
-        count_tcp_bytes(statistics_.page(), socket.fd);
-    }
-    if (last) {
-        arena_.free_pre_buffer(block);
-        block.phase.store(Phase::closed, std::memory_order_release);
-        ConnArena::free(block);  // behind everything else: another thread may be waiting for a block
-    }
-    statistics_.page().connections_live.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void Process::at_exit() {
-    if (exited_.exchange(true)) {
-        return;
-    }
-    const std::uint64_t end = monotonic_ns() + kExitLimitNs;
-    for_each_socket([&](Socket& socket) {
-        if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||
-            is_left_to_relatives(socket)) {
-            return;
-        }
-        const Phase phase = socket.phase();
-        const std::uint64_t now = monotonic_ns();
-        if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
-            handshake_close(*this, socket, end - now);
-            await_proposal_at_exit(*this, socket);
-        }
-        if (socket.channel.device != nullptr && socket.phase() != Phase::smc) {
-            statistics_.absorb(*socket.block);
-        }
-        if (socket.phase() == Phase::smc) {
-            if (socket.block->holders.load(std::memory_order_acquire) == 1) {
-                say_goodbye(socket);
-            }
-            statistics_.absorb(*socket.block);
-        } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {
-            count_tcp_bytes(statistics_.page(), socket.fd);
-        }
-    });
-    if (config_.stats_file.empty()) {
-        return;
-    }
-    // One append of one line: lines of several processes do not mix.
-    const UniqueFd file(raw::open(config_.stats_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
-    if (file.valid()) {
-        const std::string line = statistics_.json_line();
-        static_cast<void>(raw::write(file.get(), line.data(), line.size()));
     }
 }
 

@@ -107,6 +107,8 @@ public:
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();
+    /// The path of the statistics file and /proc are about to go out of reach.
+    void before_chroot();
     /// Last steps of the process: waiting bytes go out, the statistics line is written. Bounded in time; idempotent.
     void at_exit();
 
@@ -132,6 +134,7 @@ private:
     void forget_sleepers();
     void count_holders(int change);
     void learn_from(const Socket& socket);
+    [[nodiscard]] UniqueFd open_stats_file() const noexcept;
 
     static constexpr std::size_t kSocketsPerChunk = 64;
     static constexpr std::size_t kSocketChunksMax = LocalSignals::kCapacity / kSocketsPerChunk;
@@ -156,6 +159,7 @@ private:
     std::vector<Socket*> free_sockets_;
     std::vector<Socket*> inherited_; ///< between before_fork() and what follows it
     std::atomic<bool> exited_{false};
+    UniqueFd stats_file_; ///< open since before a chroot()
 };
 
 }  // namespace smcd

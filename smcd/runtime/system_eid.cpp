@@ -4,26 +4,19 @@
 #include <cstdint>
 #include <cstdio>
 
-#include "smcd/base/raw_syscall.hpp"
-#include "smcd/base/unique_fd.hpp"
+#include "smcd/base/kernel_identity.hpp"
 
 namespace smcd {
 namespace {
 
 std::string make_system_eid() {
-    std::array<char, 36> boot_id{};
-    const UniqueFd fd(raw::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
-    if (!fd.valid() || raw::read(fd.get(), boot_id.data(), boot_id.size()) !=
-                           static_cast<ssize_t>(boot_id.size())) {
+    const KernelIdentity identity = kernel_identity();
+    if (!identity.known) {
         return {};
-    }
-    std::uint64_t hash = 0xcbf29ce484222325U; // FNV-1a
-    for (const char letter : boot_id) {
-        hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3U;
     }
     std::array<char, 33> text{};
     std::snprintf(
-        text.data(), text.size(), "SMCD-SEID-%016llX", static_cast<unsigned long long>(hash));
+        text.data(), text.size(), "SMCD-SEID-%016llX", static_cast<unsigned long long>(boot_hash(identity)));
     return text.data();
 }
 

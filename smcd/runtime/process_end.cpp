@@ -1,0 +1,139 @@
+// How connections and the process end. Floor 3.
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstddef>
+
+#include "smcd/base/clock.hpp"
+#include "smcd/base/high_fd.hpp"
+#include "smcd/base/kernel_identity.hpp"
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
+#include "smcd/runtime/goodbye.hpp"
+#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/inheritance.hpp"
+#include "smcd/runtime/lingering.hpp"
+#include "smcd/runtime/process.hpp"
+
+namespace smcd {
+namespace {
+
+/// How long exit may wait for a client's Confirm, so that bytes already sent are delivered.
+constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
+
+/// Bytes that went through TCP, from the kernel's own count.
+void count_tcp_bytes(ProcessPage& page, int fd) noexcept {
+    tcp_info info{};
+    socklen_t length = sizeof(info);
+    if (raw::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+        length >= offsetof(tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received)) {
+        page.tcp_tx_bytes.fetch_add(info.tcpi_bytes_acked, std::memory_order_relaxed);
+        page.tcp_rx_bytes.fetch_add(info.tcpi_bytes_received, std::memory_order_relaxed);
+    }
+}
+
+}  // namespace
+
+void Process::learn_from(const Socket& socket) {
+    const ConnBlock& block = *socket.block;
+    if (block.role == Role::client) {
+        const std::uint64_t now = monotonic_ns();
+        const bool paid = was_worth_it(block.tx.bytes.load(std::memory_order_relaxed) +
+                                           block.rx.bytes.load(std::memory_order_relaxed),
+                                       block.tx.calls.load(std::memory_order_relaxed) +
+                                           block.rx.calls.load(std::memory_order_relaxed),
+                                       now - block.since_ns);
+        short_lived_.on_end(socket.destination, paid, now);
+    }
+}
+
+void Process::tear_down(Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const Phase phase = socket.phase();
+    const bool last = ConnArena::release(block);
+    if (socket.channel.device != nullptr) {
+        // Both directions: no copy of another thread is under way when the memory goes.
+        const DirectionGuard receiving(block.rx.lock);
+        const DirectionGuard sending(block.tx.lock);
+        if (last) {
+            if (phase == Phase::smc) {
+                say_goodbye(socket);
+            }
+            statistics_.absorb(block);
+            learn_from(socket);
+        }
+        if (socket.pinned.exchange(false, std::memory_order_relaxed)) {
+            unpin_memory(socket.channel);
+        }
+        dmb_owners_.clear(*socket.device, socket.channel.dmb.index);
+        static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));
+        static_cast<void>(socket.device->detach_dmb(socket.channel.remote.token));
+        socket.channel = closed_channel();  // what a thread that comes too late finds behind the locks
+        socket.send_buffer.reset();
+    }
+    if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
+        count_tcp_bytes(statistics_.page(), socket.fd);
+    }
+    if (last) {
+        arena_.free_pre_buffer(block);
+        block.phase.store(Phase::closed, std::memory_order_release);
+        ConnArena::free(block);  // behind everything else: another thread may be waiting for a block
+    }
+    statistics_.page().connections_live.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Process::at_exit() {
+    if (exited_.exchange(true)) {
+        return;
+    }
+    const std::uint64_t end = monotonic_ns() + kExitLimitNs;
+    for_each_socket([&](Socket& socket) {
+        if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||
+            is_left_to_relatives(socket)) {
+            return;
+        }
+        const Phase phase = socket.phase();
+        const std::uint64_t now = monotonic_ns();
+        if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
+            handshake_close(*this, socket, end - now);
+            await_proposal_at_exit(*this, socket);
+        }
+        if (socket.channel.device != nullptr && socket.phase() != Phase::smc) {
+            statistics_.absorb(*socket.block);
+        }
+        if (socket.phase() == Phase::smc) {
+            if (socket.block->holders.load(std::memory_order_acquire) == 1) {
+                say_goodbye(socket);
+            }
+            statistics_.absorb(*socket.block);
+        } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {
+            count_tcp_bytes(statistics_.page(), socket.fd);
+        }
+    });
+    if (config_.stats_file.empty()) {
+        return;
+    }
+    // One append of one line: lines of several processes do not mix.
+    const UniqueFd file = open_stats_file();
+    const int fd = file.valid() ? file.get() : stats_file_.get();
+    const std::string line = statistics_.json_line();
+    static_cast<void>(raw::write(fd, line.data(), line.size()));
+}
+
+UniqueFd Process::open_stats_file() const noexcept {
+    return UniqueFd(raw::open(config_.stats_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+}
+
+void Process::before_chroot() {
+    static_cast<void>(kernel_identity());
+    if (config_.stats_file.empty() || stats_file_.valid()) {
+        return;
+    }
+    if (auto file = lift_fd(open_stats_file()); file) {
+        stats_file_ = *std::move(file);
+    }
+}
+
+}  // namespace smcd
