@@ -16,10 +16,26 @@
 namespace smcd {
 namespace {
 
-/// How long application bytes wait for an answer before the attempt is given up. A server that awaits a marked client's
-/// Proposal is more patient: the Proposal was sent before the server's accept() returned.
-constexpr std::uint64_t kClientPatienceNs = 250 * kNsPerMs;
+/// How long application bytes wait for an answer before the attempt is given up. A server that is busy elsewhere, or forks
+/// for each of a hundred connections, needs its time, and a connection is on TCP for good.
+constexpr std::uint64_t kClientPatienceNs = kNsPerSecond;
+/// The same once they fill the pre-buffer: TCP would take more.
+constexpr std::uint64_t kFullPatienceNs = 250 * kNsPerMs;
+/// A server awaits what a marked client has sent before the server's accept() returned.
 constexpr std::uint64_t kServerPatienceNs = 200 * kNsPerMs;
+
+/// When the patience ends, behind an append that leaves the pre-buffer full or not.
+void set_deadline(Process& process, Socket& socket, bool full) {
+    std::atomic<std::uint64_t>& give_up_ns = socket.handshake->give_up_ns;
+    const bool server = socket.block->role == Role::server;
+    const std::uint64_t patience_ns = server ? kServerPatienceNs : full ? kFullPatienceNs : kClientPatienceNs;
+    const std::uint64_t known_ns = give_up_ns.load(std::memory_order_relaxed);
+    const std::uint64_t wanted_ns = monotonic_ns() + patience_ns;
+    if (known_ns == 0 || (full && wanted_ns < known_ns)) {
+        give_up_ns.store(wanted_ns, std::memory_order_relaxed);
+        process.progress().arm_deadline(socket, wanted_ns);
+    }
+}
 
 std::uint32_t limit_of(const Socket& socket) noexcept {
     const HandshakeState* state = socket.handshake.get();
@@ -74,13 +90,8 @@ std::size_t pre_buffer_append(Process& process,
         skip = 0;
     }
     block.pre_end.store(end, std::memory_order_release);
-    HandshakeState* state = socket.handshake.get();
-    if (taken > 0 && state != nullptr && state->give_up_ns.load(std::memory_order_relaxed) == 0) {
-        const std::uint64_t patience =
-            block.role == Role::client ? kClientPatienceNs : kServerPatienceNs;
-        const std::uint64_t give_up_ns = monotonic_ns() + patience;
-        state->give_up_ns.store(give_up_ns, std::memory_order_relaxed);
-        process.progress().arm_deadline(socket, give_up_ns);
+    if (taken > 0 && socket.handshake != nullptr) {
+        set_deadline(process, socket, end == limit);
     }
     return taken;
 }

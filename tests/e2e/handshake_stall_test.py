@@ -15,6 +15,7 @@ from handshake import HandshakeCase
 TAIL = b"application data behind it"
 BANNER = b"220 ready\r\n"
 LATE_S = 2.0  # longer than the patience of either side
+BUSY_S = 0.5  # shorter
 STALLERS = 200
 WAYS_OUT = ("return", "exit", "_exit", "exec")
 
@@ -205,6 +206,26 @@ class LateAccept(HandshakeCase):
         server.say("go")
         self.assertIn("pattern 70000 full", client.finish())
         self.assertIn("pattern 70000 full", server.finish())
+
+    def test_client_of_a_busy_server(self):
+        """A program that accepts half a second late still shares memory, unless the machine is
+        so busy that it becomes a whole one."""
+        for _ in range(5):
+            server = self.server(lib.program("e2e_actor"), "listen", "go", "accept",
+                                 "pattern-recv:1000", "pattern-send:1000", "recv-all")
+            client = self.client(lib.program("e2e_actor"), f"connect:{server.port()}",
+                                 "pattern-send:1000", "pattern-recv:1000", "shutdown:wr",
+                                 "recv-all")
+            client.expect("^sent")
+            time.sleep(BUSY_S)
+            server.say("go")
+            self.assertIn("pattern 1000 full", client.finish())
+            self.assertIn("pattern 1000 full", server.finish())
+            stats = client.stats()
+            if not lib.BOTH_SHIMMED or stats["accelerated"] == 1:
+                return
+            self.assertEqual(stats["tcp_reasons"], {"timed_out": 1})
+        self.fail("five busy servers, none accelerated")
 
     def test_listener_that_never_accepts(self):
         """Sends are accepted until buffers are full; then EAGAIN; other connections go on."""
