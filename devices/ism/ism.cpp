@@ -1,6 +1,8 @@
 // The device around the data path: identity, tables, events, fork. Floor 2.
 #include "devices/ism/ism.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <mutex>
 #include <new>
@@ -17,7 +19,12 @@ LoopbackOptions bus_options(const IsmOptions& options, int status_fd) {
     bus.max_dmbs = std::min(options.max_dmbs, kIsmDmbCount - kIsmReservedDmbs);
     bus.max_bytes = options.max_bytes;
     bus.bus = {
-        options.chid.value(), kIsmReservedDmbs, kIsmTokenMask, sizeof(StatusArea), status_fd};
+        {options.chid.value(), options.folder},
+        kIsmReservedDmbs,
+        kIsmTokenMask,
+        sizeof(StatusArea),
+        status_fd
+    };
     return bus;
 }
 
@@ -204,6 +211,13 @@ Result<std::unique_ptr<IsmDevice>> IsmDevice::create(DoorbellTable& doorbells,
                                                      const IsmOptions& options) {
     if (options.chid == Chid() || options.chid == kLoopbackChid) {
         return Error(std::errc::invalid_argument);
+    }
+
+    struct stat info {};
+
+    if (!options.folder.empty() &&
+        (::stat(options.folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))) {
+        return Error(std::errc::not_a_directory);
     }
     SMCD_TRY(StatusFile file, StatusFile::create());
     auto impl = std::make_unique<Impl>(doorbells, options, std::move(file));

@@ -1,11 +1,11 @@
 // IsmDevice: SMC-D over a device that copies, as the s390 ISM device does, in software. Floor 2,
 // docs/protocol.md "devices".
 //
-// Processes of one user in one network namespace that name the same fabric (CHID) reach one
-// another; nothing has to be set up, no privilege is needed. Nobody sees a peer's memory: data
-// moves by command, addressed by token, element, signal flag and offset, each move within 4 KiB,
-// checked against the DMB. A move with the signal flag raises the DMB's bit in the owner's status
-// area and wakes who sleeps there.
+// Processes of one user in one network namespace, or with one folder, that name the same fabric
+// (CHID) reach one another; nothing has to be set up, no privilege is needed. Nobody sees a peer's
+// memory: data moves by command, addressed by token, element, signal flag and offset, each move
+// within 4 KiB, checked against the DMB. A move with the signal flag raises the DMB's bit in the
+// owner's status area and wakes who sleeps there.
 //
 //   move(token | element | sf | offset, data)
 //     1 the data into the DMB            2 mask, bit, summary of the owner's status area
@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "devices/api/device.hpp"
 #include "devices/api/doorbell.hpp"
@@ -38,12 +39,14 @@ struct IsmOptions {
     Chid chid = kIsmChid; ///< from 0xFF00 on (not 0xFFFF): emulated, with GIDs of 128 bits
     std::uint32_t max_dmbs = kIsmDmbCount - kIsmReservedDmbs;
     std::uint64_t max_bytes = 2ULL << 30;
+    /// Where processes of several network namespaces meet; empty: those of one.
+    std::string folder{};
 };
 
 class IsmDevice final : public LinkedDevice {
 public:
     /// `doorbells` must outlive the device. Opens nothing yet but the status area.
-    /// EINVAL: CHID 0 or that of loopback; ENOMEM, EMFILE.
+    /// EINVAL: CHID 0 or that of loopback; ENOTDIR: no such folder; ENOMEM, EMFILE.
     [[nodiscard]] static Result<std::unique_ptr<IsmDevice>> create(DoorbellTable& doorbells,
                                                                    const IsmOptions& options);
     ~IsmDevice() override;

@@ -1,6 +1,8 @@
 // Deriving the GID. Floor 2, docs/protocol.md "devices".
 #include "devices/loopback/gid.hpp"
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -30,9 +32,17 @@ std::uint64_t digest(const KernelIdentity& scope, std::uint64_t seed) noexcept {
 
 } // namespace
 
-Gid make_loopback_gid() noexcept {
-    const KernelIdentity scope = kernel_identity();
-    Gid gid{scope.known ? digest(scope, 0) : random_u64(), scope.known ? digest(scope, ~0ULL) : random_u64()};
+Gid make_loopback_gid(const std::string& folder) noexcept {
+    KernelIdentity scope = kernel_identity();
+    if (!folder.empty()) {
+        struct stat info {};
+
+        scope.known = scope.known && ::stat(folder.c_str(), &info) == 0;
+        scope.net_device = info.st_dev;
+        scope.net_inode = info.st_ino;
+    }
+    Gid gid{scope.known ? digest(scope, 0) : random_u64(),
+            scope.known ? digest(scope, ~0ULL) : random_u64()};
     gid.high = (gid.high & ~0xF000ULL) | 0x4000ULL;     // UUID version 4
     gid.low = (gid.low & ~(3ULL << 62U)) | 1ULL << 63U; // UUID variant 1
     return gid;

@@ -54,6 +54,7 @@ public:
 
     // linking.cpp. All take the lock.
     Result<LinkGroupId> link_group_id();
+    void leave_rendezvous(); ///< at the end, without the lock
     bool has_link(LinkGroupId remote);
     void service();
     void before_fork();
@@ -164,7 +165,7 @@ private:
     void drain(Link& link);
     void end_link(Link& link, std::error_code reason) noexcept;
     Result<void> handle(Link& link, ReceivedMessage& received);
-    [[nodiscard]] bool is_somebody_elses(const Link& link, LinkGroupId claimed) const noexcept;
+    [[nodiscard]] bool is_somebody_elses(const Link& link, LinkGroupId claimed) const;
     Result<void> on_hello(Link& link, ReceivedMessage& received);
 
     // bus.cpp

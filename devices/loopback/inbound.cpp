@@ -68,8 +68,8 @@ Result<void> LoopbackDevice::Impl::handle(Link& link, ReceivedMessage& received)
 /// Whether somebody else listens at the name that a process which connected to us claims: nobody is
 /// taken for another. A name without a listener is believed: its holder may have connected, said
 /// all it had to say and gone.
-bool LoopbackDevice::Impl::is_somebody_elses(const Link& link, LinkGroupId claimed) const noexcept {
-    const auto probe = connect_to(claimed, options.bus.fabric);
+bool LoopbackDevice::Impl::is_somebody_elses(const Link& link, LinkGroupId claimed) const {
+    const auto probe = connect_to(claimed, options.bus.place);
     if (!probe) {
         return probe.error() != std::errc::connection_refused;
     }

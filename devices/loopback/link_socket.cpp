@@ -1,11 +1,8 @@
-// Abstract UNIX seqpacket sockets and descriptor passing. Floor 2, docs/shared-memory.md "links".
+// UNIX seqpacket sockets and descriptor passing. Floor 2, docs/shared-memory.md "links".
 #include "devices/loopback/link_socket.hpp"
-
-#include <sys/un.h>
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
 
 #include "smcd/base/error.hpp"
@@ -14,42 +11,6 @@
 
 namespace smcd::dev {
 namespace {
-
-constexpr int kSocketType = SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC;
-/// Connections that may wait until we accept; the kernel cuts it at net.core.somaxconn.
-constexpr int kBacklog = 1024;
-
-struct Name {
-    sockaddr_un address{};
-    socklen_t length = 0;
-
-    [[nodiscard]] const sockaddr* get() const noexcept {
-        return reinterpret_cast<const sockaddr*>(&address);
-    }
-};
-
-/// "\0smcd/r/<8 hex digits>", "\0smcd/i/<4 hex digits>/<8 hex digits>": abstract, so it exists in
-/// no file system and vanishes with its owner.
-Name rendezvous_name(LinkGroupId id, std::uint16_t fabric) noexcept {
-    Name name;
-    name.address.sun_family = AF_UNIX;
-    char* const text = &name.address.sun_path[1];
-    constexpr std::size_t kRoom = sizeof(name.address.sun_path) - 1;
-    const auto group = static_cast<unsigned>(id.value());
-    const int written = fabric == 0 ? std::snprintf(text, kRoom, "smcd/r/%08x", group)
-                                    : std::snprintf(text, kRoom, "smcd/i/%04x/%08x", fabric, group);
-    name.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 +
-                                         static_cast<std::size_t>(written));
-    return name;
-}
-
-Result<UniqueFd> open_socket() noexcept {
-    UniqueFd fd(raw::socket(AF_UNIX, kSocketType, 0));
-    if (!fd.valid()) {
-        return errno_error();
-    }
-    return lift_fd(std::move(fd));
-}
 
 /// Room for the control data of one message. A sender that packs more gets it cut off (MSG_CTRUNC).
 struct alignas(cmsghdr) ControlBuffer {
@@ -88,24 +49,6 @@ std::size_t collect_descriptors(msghdr& header, Descriptors& descriptors) noexce
 }
 
 } // namespace
-
-Result<UniqueFd> listen_at(LinkGroupId id, std::uint16_t fabric) noexcept {
-    SMCD_TRY(UniqueFd fd, open_socket());
-    const Name name = rendezvous_name(id, fabric);
-    if (raw::bind(fd.get(), name.get(), name.length) != 0 || raw::listen(fd.get(), kBacklog) != 0) {
-        return errno_error();
-    }
-    return fd;
-}
-
-Result<UniqueFd> connect_to(LinkGroupId id, std::uint16_t fabric) noexcept {
-    SMCD_TRY(UniqueFd fd, open_socket());
-    const Name name = rendezvous_name(id, fabric);
-    if (raw::connect(fd.get(), name.get(), name.length) != 0) {
-        return errno_error();
-    }
-    return fd;
-}
 
 Result<UniqueFd> accept_from(int listener) noexcept {
     UniqueFd fd(raw::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));

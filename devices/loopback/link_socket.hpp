@@ -9,16 +9,24 @@
 #include <span>
 
 #include "devices/loopback/link_message.hpp"
+#include "devices/loopback/meeting_place.hpp"
 #include "smcd/base/result.hpp"
 #include "smcd/base/unique_fd.hpp"
 
 namespace smcd::dev {
 
-/// A socket that listens at the rendezvous name of `id`, numbered high. EADDRINUSE: somebody has
-/// that name. fabric: 0 for the loopback device, else that of another device on our links.
-[[nodiscard]] Result<UniqueFd> listen_at(LinkGroupId id, std::uint16_t fabric = 0) noexcept;
+// meeting_place.cpp
+
+/// A socket that listens at the rendezvous of `id`, numbered high. EADDRINUSE: somebody has that
+/// name; ENAMETOOLONG: the folder's is too long. May throw bad_alloc with a folder.
+[[nodiscard]] Result<UniqueFd> listen_at(LinkGroupId id, const MeetingPlace& place = {});
+/// Takes the name back that listen_at() gave, where it does not go by itself.
+void leave(LinkGroupId id, const MeetingPlace& place);
 /// A socket connected to it. ECONNREFUSED: nobody listens there; EAGAIN: its backlog is full.
-[[nodiscard]] Result<UniqueFd> connect_to(LinkGroupId id, std::uint16_t fabric = 0) noexcept;
+[[nodiscard]] Result<UniqueFd> connect_to(LinkGroupId id, const MeetingPlace& place = {});
+
+// link_socket.cpp
+
 /// The next waiting connection. EAGAIN: none.
 [[nodiscard]] Result<UniqueFd> accept_from(int listener) noexcept;
 

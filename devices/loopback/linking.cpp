@@ -53,7 +53,7 @@ Result<LinkGroupId> LoopbackDevice::Impl::ensure_rendezvous() {
     for (int attempt = 0; attempt < kNameTriesMax; ++attempt) {
         const std::uint32_t preferred = preferred_group.exchange(0, std::memory_order_relaxed);
         const LinkGroupId id(preferred != 0 ? preferred : random_u32());
-        auto listener = listen_at(id, options.bus.fabric);
+        auto listener = listen_at(id, options.bus.place);
         if (!listener && listener.error() == std::errc::address_in_use) {
             continue;
         }
@@ -68,12 +68,19 @@ Result<LinkGroupId> LoopbackDevice::Impl::ensure_rendezvous() {
         if (raw::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener->get(), &event) != 0) {
             return errno_error();
         }
+        leave_rendezvous();
         listener_ = *std::move(listener);
         listener_uid_ = ::geteuid();
         own_group_ = id;
         return id;
     }
     return Error(std::errc::address_in_use);
+}
+
+void LoopbackDevice::Impl::leave_rendezvous() {
+    if (listener_.valid()) {
+        leave(own_group_, options.bus.place);
+    }
 }
 
 Link* LoopbackDevice::Impl::find_link(LinkGroupId remote) {
@@ -101,7 +108,7 @@ Result<Link*> LoopbackDevice::Impl::link_to(LinkGroupId remote) {
 
 Result<Link*> LoopbackDevice::Impl::connect_link(LinkGroupId remote) {
     SMCD_TRY_VOID(ensure_rendezvous());
-    SMCD_TRY(UniqueFd socket, connect_to(remote, options.bus.fabric));
+    SMCD_TRY(UniqueFd socket, connect_to(remote, options.bus.place));
     SMCD_TRY(const PeerIdentity process, peer_identity(socket.get()));
     if (!may_share_with(process.uid)) {
         counts.refused.fetch_add(1, std::memory_order_relaxed);

@@ -56,14 +56,16 @@ LoopbackOptions within_limits(LoopbackOptions options) {
 
 LoopbackDevice::Impl::Impl(DoorbellTable& doorbell_table, LoopbackOptions wanted)
     : doorbells(doorbell_table), options(within_limits(std::move(wanted))),
-      gid(make_loopback_gid()), status_fd_(options.bus.status_fd) {
+      gid(make_loopback_gid(options.bus.place.folder)), status_fd_(options.bus.status_fd) {
     indices.reserve(options.bus.first_index);
 }
 
 LoopbackDevice::LoopbackDevice(DoorbellTable& doorbells, LoopbackOptions options)
     : impl_(std::make_unique<Impl>(doorbells, std::move(options))) {}
 
-LoopbackDevice::~LoopbackDevice() = default;
+LoopbackDevice::~LoopbackDevice() {
+    impl_->leave_rendezvous();
+}
 
 Gid LoopbackDevice::gid() const {
     return impl_->gid;
@@ -248,7 +250,7 @@ void LoopbackDevice::set_event_handler(std::function<void(const BusEvent&)> on_e
 }
 
 bool LoopbackDevice::is_there(LinkGroupId group) const {
-    return connect_to(group, impl_->options.bus.fabric).has_value();
+    return connect_to(group, impl_->options.bus.place).has_value();
 }
 
 bool LoopbackDevice::is_attached_by_peer(DmbToken token) const {

@@ -24,12 +24,13 @@
 
 #include "devices/api/device.hpp"
 #include "devices/api/doorbell.hpp"
+#include "devices/loopback/meeting_place.hpp"
 
 namespace smcd::dev {
 
 /// What another device (devices/ism) changes when it uses our links as its bus.
 struct BusOptions {
-    std::uint16_t fabric = 0;      ///< rendezvous names of a fabric of its own; 0: ours
+    MeetingPlace place{};          ///< rendezvous of a fabric of its own
     std::uint32_t first_index = 0; ///< DMB indices below are not used
     std::uint64_t token_mask = ~0ULL;
     std::size_t status_bytes = 0; ///< memory that each process shows all its peers; 0: none

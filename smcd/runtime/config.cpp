@@ -58,6 +58,7 @@ void read_fabric(const Settings& settings, Config& config) {
     config.fabric = text("SMCD_FABRIC");
     config.pnetid = pnetid_of(text("SMCD_PNETID"));
     config.static_peers = text("SMCD_STATIC_PEERS");
+    config.ism_folder = text("SMCD_ISM_FOLDER");
     if (const char* chid = settings.value("SMCD_FABRIC_CHID"); chid != nullptr) {
         const unsigned long number = std::strtoul(chid, nullptr, 0);
         if (number < kFabricChidMin || number > kFabricChidMax) {

@@ -37,6 +37,7 @@ struct Config {
     std::string fabric;                ///< SMCD_FABRIC: attachment point of the ivshmem device; empty: none
     std::uint16_t fabric_chid = 0xFF01; ///< SMCD_FABRIC_CHID
     std::string pnetid;                ///< SMCD_PNETID: the IP network that the fabric serves
+    std::string ism_folder;            ///< SMCD_ISM_FOLDER: where ism devices of several network namespaces meet
     std::string static_peers;          ///< SMCD_STATIC_PEERS (static_rules.hpp)
 };
 

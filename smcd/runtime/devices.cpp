@@ -16,8 +16,9 @@ namespace {
 using DevicePtr = std::unique_ptr<dev::LinkedDevice>;
 
 /// "ism" or "ism:0101".
-DevicePtr make_ism(const std::string& argument, dev::DoorbellTable& doorbells) {
+DevicePtr make_ism(const Config& config, const std::string& argument, dev::DoorbellTable& doorbells) {
     dev::IsmOptions options;
+    options.folder = config.ism_folder;
     if (!argument.empty()) {
         std::uint16_t chid = 0;
         const char* const end = argument.data() + argument.size();
@@ -65,7 +66,7 @@ DevicePtr make_device(const Config& config, const DeviceChoice& choice, dev::Doo
             return std::make_unique<dev::LoopbackDevice>(doorbells,
                                                          dev::LoopbackOptions{.allowed_uids = config.allowed_uids});
         case dev::DeviceKind::ism:
-            return make_ism(choice.argument, doorbells);
+            return make_ism(config, choice.argument, doorbells);
         case dev::DeviceKind::ivshmem:
             return make_ivshmem(config, choice, doorbells);
     }

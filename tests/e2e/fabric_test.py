@@ -59,6 +59,39 @@ class Fabric(FabricCase):
         self.assert_tcp(server, "peer_no_smc")
         self.assert_tcp(client, "not_local")
 
+    def test_over_the_copying_device(self):
+        """Found through the region; the bytes go over ism, whose processes meet in a folder."""
+        meeting = self.folder / "meeting"
+        meeting.mkdir()
+        both = {"SMCD_DEVICES": "ism,ivshmem", "SMCD_ISM_FOLDER": str(meeting)}
+        server, client = self.transfer(both, both)
+        self.assert_accelerated(server)
+        self.assert_accelerated(client)
+        if lib.BOTH_SHIMMED:
+            self.assertIn("ism", client["devices"])
+            self.assertNotIn("ivshmem", client["devices"])
+        server, client = self.transfer(both, {**both, "SMCD_PNETID": "GREEN"})
+        self.assert_tcp(server, "other_network")
+        self.assert_tcp(client, "other_network")
+
+    def test_the_copying_device_alone(self):
+        """Without a fabric: static rules; another folder, CHID or EID is TCP."""
+        for name in ("meeting", "elsewhere"):
+            (self.folder / name).mkdir()
+        server_env = {"SMCD_DEVICES": "ism", "SMCD_ISM_FOLDER": str(self.folder / "meeting")}
+        client_env = {**server_env, "SMCD_STATIC_PEERS": f"10.77.0.0/24:{PORT}"}
+        server, client = self.transfer(server_env, client_env)
+        self.assert_accelerated(server)
+        self.assert_accelerated(client)
+        for wrong, reason in (({"SMCD_ISM_FOLDER": str(self.folder / "elsewhere")}, "no_smcd_v2_device"),
+                              ({"SMCD_ISM_FOLDER": ""}, "no_smcd_v2_device"),
+                              ({"SMCD_DEVICES": "ism:0101"}, "no_smcd_v2_device"),
+                              ({"SMCD_UEID": "SOMEBODY-ELSE"}, "no_smcd_device")):
+            with self.subTest(wrong=wrong):
+                server, client = self.transfer(server_env, {**client_env, **wrong}, kbytes=100)
+                self.assert_tcp(server, reason)
+                self.assert_tcp(client, "peer_declined")
+
     def test_static_rule(self):
         server, client = self.transfer({"SMCD_PNETID": ""},
                                        {"SMCD_STATIC_PEERS": f"10.77.0.0/24:{PORT}"})

@@ -199,8 +199,8 @@ class Process:
                 f"  stderr: {self.stderr()[-1500:]}")
 
     def stats(self):
-        """The lines that this program and its children wrote at their exit, added up."""
-        total = {"tcp_reasons": {}}
+        """The lines that this program and its children wrote at their exit, added up; devices are counted."""
+        total = {"tcp_reasons": {}, "devices": {}}
         if not self.stats_file.exists():
             return total
         for line in self.stats_file.read_text().splitlines():
@@ -209,6 +209,8 @@ class Process:
                     total[name] = total.get(name, 0) + value
             for name, value in json.loads(line).get("tcp_reasons", {}).items():
                 total["tcp_reasons"][name] = total["tcp_reasons"].get(name, 0) + value
+            for name in json.loads(line).get("devices", {}):
+                total["devices"][name] = total["devices"].get(name, 0) + 1
         return total
 
     def __str__(self):

@@ -1,7 +1,12 @@
 // The ISM device: addressing, signals, events, error states. Floor 4. What all devices have in
 // common is in the conformance suite.
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include <array>
 #include <cstring>
+#include <filesystem>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -13,9 +18,10 @@ namespace smcd::dev::test {
 namespace {
 
 struct Party {
-    explicit Party(Chid chid = kIsmChid)
+    explicit Party(Chid chid = kIsmChid, std::string folder = {})
         : doorbells(*DoorbellTable::create()),
-          device(*IsmDevice::create(*doorbells, IsmOptions{.chid = chid})) {}
+          device(*IsmDevice::create(*doorbells,
+                                    IsmOptions{.chid = chid, .folder = std::move(folder)})) {}
 
     std::unique_ptr<DoorbellTable> doorbells;
     std::unique_ptr<IsmDevice> device;
@@ -221,6 +227,54 @@ TEST(IsmFabricTest, ChidsOfOthersAreRefused) {
         EXPECT_EQ(IsmDevice::create(*doorbells, IsmOptions{.chid = chid}).error(),
                   std::errc::invalid_argument);
     }
+}
+
+TEST(IsmFabricTest, AFolderIsAFabricOfItsOwn) {
+    namespace fs = std::filesystem;
+    std::string folder = (fs::temp_directory_path() / "smcd-ism-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+    const auto files = [&] {
+        return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
+    };
+    {
+        const Party a(kIsmChid, folder);
+        const Party b(kIsmChid, folder);
+        const Party elsewhere;
+        const auto dmb =
+            a.device->register_dmb({b.device->gid(), *b.device->link_group_id(), SizeClass(0)});
+        ASSERT_TRUE(dmb);
+        EXPECT_TRUE(b.device->attach_dmb(*a.device->link_group_id(), dmb->token));
+        EXPECT_EQ(files(), 2);
+        EXPECT_EQ(a.device->query_remote_gid(elsewhere.device->gid()).error(),
+                  std::errc::network_unreachable);
+    }
+    EXPECT_EQ(files(), 0) << "whoever ends in order leaves nothing";
+    const auto doorbells = *DoorbellTable::create();
+    EXPECT_EQ(IsmDevice::create(*doorbells, IsmOptions{.folder = folder + "/none"}).error(),
+              std::errc::not_a_directory);
+    fs::remove_all(folder);
+}
+
+TEST(IsmFabricTest, NewcomersRemoveWhatTheDeadLeft) {
+    namespace fs = std::filesystem;
+    std::string folder = (fs::temp_directory_path() / "smcd-ism-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+    const Party living(kIsmChid, folder);
+    ASSERT_NE(living.device->gid(), Gid{});
+    for (int i = 0; i < 40; ++i) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        const std::string path = folder + "/0100-dead" + std::to_string(i);
+        std::memcpy(address.sun_path, path.c_str(), path.size());
+        const UniqueFd dead(::socket(AF_UNIX, SOCK_SEQPACKET, 0));
+        ASSERT_EQ(::bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    }
+    const Party newcomer(kIsmChid, folder);
+
+    EXPECT_NE(newcomer.device->gid(), Gid{});
+    EXPECT_TRUE(newcomer.device->query_remote_gid(living.device->gid()));
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder), fs::directory_iterator()), 2);
+    fs::remove_all(folder);
 }
 
 TEST(IsmFabricTest, APreferredGroupNamesTheGid) {
