@@ -26,6 +26,10 @@ void say_goodbye(Socket& socket) {
     const bool unread = rx.readable() > 0;
     const bool was_reset = (socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0;
     const bool abort = was_reset || ((lingers_zero(socket) || unread) && stream_connected(socket));
+    if (!abort) {
+        // In front of our flag: who closes first keeps TIME_WAIT, and a peer that sees the flag may close at once.
+        raw::shutdown(socket.fd, SHUT_WR);
+    }
     TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
     if (!abort && !unread && rx.readable() > 0) {
         TxPath(socket.channel).send_state(kPeerConnAbort);  // sync: goodbye. They came while we said it

@@ -98,6 +98,35 @@ class Mixes(lib.Case):
         self.assertEqual([line for line in lines if line.startswith("received")],
                          [f"received full text {number}" for number in (3, 0, 4, 1, 2)])
 
+    def test_port_is_free_when_the_client_has_closed_first(self):
+        """Who closes first keeps TIME_WAIT: a server that does not can be started again at once,
+        without SO_REUSEADDR."""
+        program = """
+import socket
+port = 0
+for _ in range(20):
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", port))
+    port = listener.getsockname()[1]
+    listener.listen()
+    print("port", port, flush=True)
+    connection = listener.accept()[0]
+    while connection.recv(1000):
+        connection.sendall(b"y")
+    connection.close()
+    listener.close()
+"""
+        for name, shim_server, shim_client in MIXES:
+            with self.subTest(mix=name):
+                wrap_s, wrap_c = self.wraps(shim_server, shim_client)
+                server = self.server(lib.PYTHON, "-c", program, wrap=wrap_s)
+                for _ in range(20):
+                    client = self.client(lib.program("e2e_actor"), f"connect:{server.port()}",
+                                         "send:x", "recv:1", "close", wrap=wrap_c)
+                    client.finish()
+                server.finish()
+                self.check_mix(server, client, wrap_s, wrap_c, 1)
+
     def test_banner_delay_is_printed(self):
         """No bound but the watchdog: the figure is for a reader."""
         for name, shim_server, shim_client in MIXES:
