@@ -35,7 +35,7 @@ class Return(lib.Case):
             return
         accelerated = max(process.stats().get("accelerated", 0) for process in (server, client))
         forks = trigger == "executed"  # it ends handshakes that are under way
-        self.assertGreaterEqual(accelerated, count // 3 if forks else count * 2 // 3)  # on a busy machine
+        self.assertGreaterEqual(accelerated, count // 3 if forks else count * 2 // 3)
         reasons = server.stats()["tcp_reasons"]
         mine = {"own_option": "returned_on_request", "stdio": "unsupported_call",
                 "asynchronous": "unsupported_call", "signals": "unsupported_call",

@@ -227,6 +227,7 @@ TEST(Transfer, CommitsToAPeerThatIsGone) {
             line.child_hears();
         },
         [&](smcd_ctx*, smcd_sock* sock) {
+            ASSERT_EQ(::smcd_wait_verdict(sock, -1), 1);
             line.parent_hears();
             // The first vanishes as on TCP, the next is told.
             smcd_span spans[2];
