@@ -30,15 +30,19 @@ void ring(Channel& channel,
 }
 
 /// Zero but for the flag.
-ConnBlock closed_block{};
+ConnBlock the_closed_block{};
 
 }  // namespace
 
 Channel closed_channel() noexcept {
-    closed_block.flags.store(kFlagFrozen, std::memory_order_relaxed);
     Channel channel;
-    channel.block = &closed_block;
+    channel.block = &closed_block();
     return channel;
+}
+
+ConnBlock& closed_block() noexcept {
+    the_closed_block.flags.store(kFlagFrozen, std::memory_order_relaxed);
+    return the_closed_block;
 }
 
 void open_channel(Channel& channel) noexcept {

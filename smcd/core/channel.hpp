@@ -60,6 +60,8 @@ inline void mark_reset(ConnBlock& block, int error) noexcept {
 
 /// A channel without memory whose connection has left the rings: its paths move nothing.
 [[nodiscard]] Channel closed_channel() noexcept;
+/// The block of the same: for calls that come too late.
+[[nodiscard]] ConnBlock& closed_block() noexcept;
 
 /// Prepares a fresh pair of buffers: all cursors 0/0, type byte set in the peer's DMB, bells silent.
 void open_channel(Channel& channel) noexcept;

@@ -57,7 +57,7 @@ void drive_connecting(Process& process, Socket& socket) {
 
 /// No Proposal was sent, and none will be: the server finds application data, or hears nothing.
 void give_up_connecting(Process& process, Socket& socket, Reason reason) {
-    const DirectionGuard guard(socket.block->handshake_lock);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
     if (!guard.nested() && socket.phase() == Phase::connecting) {
         process.discovery().unmark(socket.fd, socket.mark);
         leave_to_tcp(process, socket, reason);
@@ -68,7 +68,7 @@ void give_up_connecting(Process& process, Socket& socket, Reason reason) {
 /// as long as relatives have it open. Under the handshake lock.
 bool touch(Process& process, Socket& socket) {
     HandshakeState& state = *socket.handshake;
-    if (socket.block->role == Role::client || state.touched) {
+    if (socket.live_block().role == Role::client || state.touched) {
         return true;
     }
     if (is_left_to_relatives(socket)) {
@@ -91,7 +91,7 @@ void drive_handshake(Process& process, Socket& socket) {
         if (view.count == 0 && !view.ended) {
             return;
         }
-        const bool advanced = socket.block->role == Role::client
+        const bool advanced = socket.live_block().role == Role::client
                                   ? client_step(process, socket, view)
                                   : server_step(process, socket, view);
         if (!advanced) {
@@ -158,7 +158,7 @@ void handshake_drive(Process& process, Socket& socket) {
         return;
     }
     const int saved = errno;
-    const DirectionGuard guard(socket.block->handshake_lock);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
     if (guard.nested()) {
         return;  // we interrupted ourselves; the interrupted drive goes on
     }
@@ -184,16 +184,16 @@ void handshake_touch(Process& process, Socket& socket) {
 }
 
 bool handshake_give_up(Process& process, Socket& socket, Reason reason) {
-    const DirectionGuard guard(socket.block->handshake_lock);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
     if (guard.nested() || socket.phase() != Phase::handshake) {
         return socket.phase() != Phase::handshake;
     }
-    return socket.block->role == Role::client ? client_give_up(process, socket, reason)
+    return socket.live_block().role == Role::client ? client_give_up(process, socket, reason)
                                               : server_give_up(process, socket, reason);
 }
 
 void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t now_ns) {
-    if (is_untouched(socket) && socket.block->holders.load(std::memory_order_acquire) > 1) {
+    if (is_untouched(socket) && socket.live_block().holders.load(std::memory_order_acquire) > 1) {
         return;  // whoever uses it first has it
     }
     handshake_drive(process, socket);
@@ -241,7 +241,7 @@ void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns) 
 
 void handshake_close(Process& process, Socket& socket, std::uint64_t limit_ns) {
     handshake_finish(process, socket, limit_ns);
-    const DirectionGuard guard(socket.block->handshake_lock);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
     settle_before_close(socket);
 }
 

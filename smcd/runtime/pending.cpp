@@ -16,13 +16,13 @@ constexpr std::uint64_t kDriveSpinNs = 40'000;
 }  // namespace
 
 bool pre_buffer_empty(const Socket& socket) noexcept {
-    const ConnBlock& block = *socket.block;
+    const ConnBlock& block = socket.live_block();
     return block.pre_begin.load(std::memory_order_acquire) ==
            block.pre_end.load(std::memory_order_acquire);
 }
 
 bool may_receive_from_tcp(const Socket& socket) noexcept {
-    const ConnBlock& block = *socket.block;
+    const ConnBlock& block = socket.live_block();
     const Phase phase = block.phase.load(std::memory_order_acquire);
     return (phase == Phase::settling &&
             (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0) ||
@@ -77,7 +77,7 @@ WaitStatus wait_for_phase(Process& process,
                           Phase phase,
                           Direction direction,
                           std::uint64_t deadline_ns) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const std::uint32_t shut = direction == Direction::send ? kFlagShutWrite : kFlagShutRead;
     const auto changed = [&]() noexcept {
         const bool open = direction == Direction::send ? may_send_to_tcp(socket)

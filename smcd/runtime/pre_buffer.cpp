@@ -45,13 +45,13 @@ std::uint32_t limit_of(const Socket& socket) noexcept {
 }  // namespace
 
 std::size_t pre_buffer_room(Socket& socket) {
-    const ConnBlock& block = *socket.block;
+    const ConnBlock& block = socket.live_block();
     const std::uint32_t end = block.pre_end.load(std::memory_order_acquire);
     return std::max(limit_of(socket), end) - end;
 }
 
 bool pre_buffer_fits(Socket& socket) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const DirectionGuard guard(block.tx.lock);
     const std::uint32_t ring_bytes = socket.channel.peer.ring_bytes;
     if (block.pre_end.load(std::memory_order_relaxed) > ring_bytes) {
@@ -65,7 +65,7 @@ std::size_t pre_buffer_append(Process& process,
                               Socket& socket,
                               std::span<const iovec> buffers,
                               std::size_t skip) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const DirectionGuard guard(block.tx.lock);
     const Phase phase = socket.phase();
     if (!Socket::is_ours(phase) || phase == Phase::smc || phase == Phase::returning) {
@@ -97,7 +97,7 @@ std::size_t pre_buffer_append(Process& process,
 }
 
 bool flush_to_ring(Process& process, Socket& socket) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     std::byte* memory = process.arena().pre_buffer(block);
     const std::uint32_t begin = block.pre_begin.load(std::memory_order_relaxed);
     const std::uint32_t end = block.pre_end.load(std::memory_order_relaxed);
@@ -113,7 +113,7 @@ bool flush_to_ring(Process& process, Socket& socket) {
 }
 
 FlushStatus flush_to_tcp(Process& process, Socket& socket) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const DirectionGuard guard(block.tx.lock);
     std::uint32_t begin = block.pre_begin.load(std::memory_order_relaxed);
     const std::uint32_t end = block.pre_end.load(std::memory_order_relaxed);

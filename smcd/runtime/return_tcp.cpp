@@ -33,7 +33,7 @@ bool answered(const ConnBlock& block) noexcept {
 
 /// Nobody moves a cursor afterwards. false: not possible here and now; nothing has changed.
 bool freeze(Socket& socket) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const DirectionGuard receiving(block.rx.lock);
     const DirectionGuard sending(block.tx.lock);
     if (receiving.nested() || sending.nested() || socket.phase() != Phase::smc) {
@@ -51,18 +51,18 @@ bool freeze(Socket& socket) {
 
 /// Back to the rings, where what the peer has published can still be read.
 void thaw(Process& process, Socket& socket) {
-    socket.block->flags.fetch_and(~kFlagFrozen, std::memory_order_acq_rel);
-    socket.block->phase.store(Phase::smc, std::memory_order_release);
+    socket.live_block().flags.fetch_and(~kFlagFrozen, std::memory_order_acq_rel);
+    socket.live_block().phase.store(Phase::smc, std::memory_order_release);
     process.wake_local(socket);
 }
 
 void on_violation(Process& process, Socket& socket) {
-    mark_reset(*socket.block, ECONNRESET);
+    mark_reset(socket.live_block(), ECONNRESET);
     thaw(process, socket);
 }
 
 bool begin(Process& process, Socket& socket, Reason reason) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
     const std::uint32_t own = block.tx.state_flags.load(std::memory_order_relaxed);
@@ -76,7 +76,7 @@ bool begin(Process& process, Socket& socket, Reason reason) {
 
 /// The peer's frame: all it says must agree with what lies in shared memory.
 void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     if (socket.phase() == Phase::smc && !begin(process, socket, Reason::returned_by_peer)) {
         on_violation(process, socket);
         return;
@@ -101,7 +101,7 @@ void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
 /// while some are left: one stays for them.
 TcpNews look(Process& process, Socket& socket) {
     std::array<std::byte, 64> bytes;
-    const bool shared = socket.block->holders.load(std::memory_order_acquire) > 1;
+    const bool shared = socket.live_block().holders.load(std::memory_order_acquire) > 1;
     for (;;) {
         const ssize_t n = raw::recvfrom(
             socket.fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
@@ -144,7 +144,7 @@ TcpNews look(Process& process, Socket& socket) {
 
 /// Sends what the peer had not read. true: all of it is in TCP.
 bool replay(Socket& socket) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     if (is_broken(socket.fd)) {
         return true;  // the bytes go where TCP's own would have gone
     }
@@ -169,40 +169,40 @@ bool replay(Socket& socket) {
 
 /// Everything is said in the frames and replayed: the rest is TCP's.
 void finish(Process& process, Socket& socket) {
-    const std::uint32_t flags = socket.block->flags.load(std::memory_order_acquire);
+    const std::uint32_t flags = socket.live_block().flags.load(std::memory_order_acquire);
     if ((flags & kFlagShutWrite) != 0) {
         raw::shutdown(socket.fd, SHUT_WR);
     }
     if ((flags & kFlagShutRead) != 0) {
         raw::shutdown(socket.fd, SHUT_RD);
     }
-    const auto reason = static_cast<Reason>(socket.block->reason.load(std::memory_order_relaxed));
+    const auto reason = static_cast<Reason>(socket.live_block().reason.load(std::memory_order_relaxed));
     process.set_phase(socket, Phase::tcp, reason);
 }
 
 /// Settling, all bytes are out, and the peer's last CLC message does not come.
 void stop_swallowing(Socket& socket) {
-    const DirectionGuard guard(socket.block->handshake_lock);
-    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) == 0) {
-        socket.block->flags.fetch_and(~kFlagSwallow, std::memory_order_acq_rel);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
+    if ((socket.live_block().flags.load(std::memory_order_acquire) & kFlagFrameInbound) == 0) {
+        socket.live_block().flags.fetch_and(~kFlagSwallow, std::memory_order_acq_rel);
     }
 }
 
 /// The initiator's side of `begin`, from an application thread.
 bool begin_here(Process& process, Socket& socket, Reason reason) {
-    const DirectionGuard guard(socket.block->handshake_lock);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
     return !guard.nested() && (socket.phase() != Phase::smc || begin(process, socket, reason));
 }
 
 }  // namespace
 
 TcpNews return_look(Process& process, Socket& socket) {
-    const DirectionGuard guard(socket.block->handshake_lock);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
     return guard.nested() || socket.phase() != Phase::smc ? TcpNews{} : look(process, socket);
 }
 
 void return_step(Process& process, Socket& socket) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     if (!answered(block) && look(process, socket).state != TcpState::nothing) {
         block.flags.fetch_or(kFlagTcpHangup, std::memory_order_acq_rel);
         thaw(process, socket);
@@ -238,7 +238,7 @@ bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
         const bool possible = phase != Phase::smc || begin_here(process, socket, reason);
         if (!possible || monotonic_ns() >= end) {
             if (possible) {
-                mark_reset(*socket.block, ECONNRESET);
+                mark_reset(socket.live_block(), ECONNRESET);
             }
             errno = saved;
             return false;
@@ -248,7 +248,7 @@ bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
         }
         handshake_drive(process, socket);
         if (Socket::is_ours(socket.phase())) {
-            const bool sending = phase == Phase::returning && answered(*socket.block);
+            const bool sending = phase == Phase::returning && answered(socket.live_block());
             pollfd wait{socket.fd, static_cast<short>(sending ? POLLOUT : POLLIN), 0};
             raw::poll(&wait, 1, kLookAgainMs);
         }

@@ -50,7 +50,7 @@ bool swallow_frame(const Socket& socket, const InboundView& view) {
 bool swallow(Socket& socket) {
     InboundView view;
     peek_inbound(socket, view);
-    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagFrameInbound) != 0) {
+    if ((socket.live_block().flags.load(std::memory_order_acquire) & kFlagFrameInbound) != 0) {
         return (view.count != 0 || view.ended) && swallow_frame(socket, view);
     }
     if (view.count == 0) {
@@ -86,7 +86,7 @@ bool has_spoken(int fd) noexcept {
 
 /// Answers the Proposal, so that a client that waits in silence has its verdict. Only while no other thread can send.
 bool answer_late_proposal(Socket& socket, Reason reason) {
-    const DirectionGuard guard(socket.block->handshake_lock);
+    const DirectionGuard guard(socket.live_block().handshake_lock);
     HandshakeState* state = socket.handshake.get();
     if (guard.nested() || state == nullptr || !state->owes_answer || has_spoken(socket.fd)) {
         return false;
@@ -100,7 +100,7 @@ bool answer_late_proposal(Socket& socket, Reason reason) {
 
 void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swallow) {
     if (may_swallow) {
-        socket.block->flags.fetch_or(kFlagSwallow, std::memory_order_acq_rel);
+        socket.live_block().flags.fetch_or(kFlagSwallow, std::memory_order_acq_rel);
     }
     process.set_phase(socket, Phase::settling, reason);
     process.progress().watch(socket);  // now for send space too
@@ -114,7 +114,7 @@ void settle_reset(Process& process, Socket& socket, Reason reason) {
 }
 
 void settle_step(Process& process, Socket& socket) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const bool had_room = pre_buffer_empty(socket);
     const bool flushed = flush_to_tcp(process, socket) == FlushStatus::done;
     if ((block.flags.load(std::memory_order_acquire) & kFlagSwallow) != 0 && swallow(socket)) {
@@ -146,7 +146,7 @@ void settle_step(Process& process, Socket& socket) {
 }
 
 int take_settling_error(Process& process, Socket& socket, SettlingCall call) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     if (socket.phase() != Phase::settling || block.so_error.load(std::memory_order_acquire) == 0) {
         return 0;
     }
@@ -163,9 +163,9 @@ int take_settling_error(Process& process, Socket& socket, SettlingCall call) {
 void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns) {
     const auto expected = [&socket] {
         return socket.phase() == Phase::settling &&
-               (socket.block->flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
+               (socket.live_block().flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
     };
-    const auto reason = static_cast<Reason>(socket.block->reason.load(std::memory_order_relaxed));
+    const auto reason = static_cast<Reason>(socket.live_block().reason.load(std::memory_order_relaxed));
     std::uint64_t end = monotonic_ns() + limit_ns;
     while (expected() && monotonic_ns() < end) {
         pollfd wait{socket.fd, POLLIN, 0};
@@ -184,7 +184,7 @@ void dissolve_tcp(int fd) noexcept {
 }
 
 void settle_before_close(Socket& socket) noexcept {
-    const ConnBlock& block = *socket.block;
+    const ConnBlock& block = socket.live_block();
     if (socket.phase() != Phase::settling || socket.linger_reset ||
         (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0 ||
         !pre_buffer_empty(socket) || block.holders.load(std::memory_order_acquire) > 1) {

@@ -85,13 +85,20 @@ public:
     void* registrations = nullptr;            ///< epoll registrations (the shim's)
     std::uint32_t number = 0;                 ///< of the object, for good (Process::socket_at())
 
+    /// Of a connection that another thread may be closing right now.
+    [[nodiscard]] ConnBlock& live_block() const noexcept {
+        ConnBlock* const now = block;
+        return now == nullptr ? closed_block() : *now;
+    }
     [[nodiscard]] Phase phase() const noexcept {
-        return block == nullptr ? Phase::tcp : block->phase.load(std::memory_order_acquire);
+        const ConnBlock* const now = block;
+        return now == nullptr ? Phase::tcp : now->phase.load(std::memory_order_acquire);
     }
     /// O_NONBLOCK belongs to the open file description: parent and child share it, as they share the block.
     [[nodiscard]] bool is_non_blocking() const noexcept {
-        return block == nullptr ? non_blocking.load(std::memory_order_relaxed)
-                                : (block->flags.load(std::memory_order_relaxed) & kFlagNonBlocking) != 0;
+        const ConnBlock* const now = block;
+        return now == nullptr ? non_blocking.load(std::memory_order_relaxed)
+                              : (now->flags.load(std::memory_order_relaxed) & kFlagNonBlocking) != 0;
     }
     void set_non_blocking(bool on) noexcept {
         non_blocking.store(on, std::memory_order_relaxed);

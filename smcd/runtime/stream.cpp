@@ -64,7 +64,7 @@ std::uint64_t deadline_of(CallInFlight& call, bool has_progress) noexcept {
 ssize_t receive_nothing(Process& process, Socket& socket, CallInFlight& call) {
     RxPath rx(socket.channel);
     for (;;) {
-        if ((socket.block->flags.load(std::memory_order_acquire) & kFlagFrozen) != 0) {
+        if ((socket.live_block().flags.load(std::memory_order_acquire) & kFlagFrozen) != 0) {
             return kMoved;
         }
         if (rx.readable() > 0) {
@@ -153,7 +153,7 @@ ssize_t receive_smc(Process& process,
 
 /// After a reset TCP's state is CLOSE, as getpeername() and TCP_INFO tell: the idle connection follows.
 void drop_if_reset(const Socket& socket) noexcept {
-    if ((socket.block->flags.load(std::memory_order_relaxed) & kFlagReset) != 0) [[unlikely]] {
+    if ((socket.live_block().flags.load(std::memory_order_relaxed) & kFlagReset) != 0) [[unlikely]] {
         raw::shutdown(socket.fd, SHUT_RDWR);
     }
 }
@@ -284,7 +284,7 @@ ssize_t receive_by_phase(Process& process,
             }
             return done > 0 ? receive_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
-        if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
+        if ((socket.live_block().flags.load(std::memory_order_acquire) & kFlagShutRead) != 0) {
             return static_cast<ssize_t>(done);
         }
         if (call.non_blocking()) {
@@ -324,7 +324,7 @@ ssize_t send_by_phase(Process& process,
             }
             return done > 0 ? send_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
-        if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
+        if ((socket.live_block().flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
             return fail(EPIPE);
         }
         if (is_untouched(socket)) {

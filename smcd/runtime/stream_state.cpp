@@ -15,7 +15,7 @@ namespace smcd {
 
 bool stream_connected(Socket& socket) noexcept {
     static_cast<void>(RxPath(socket.channel).readable());  // takes in the peer's flags
-    const ConnBlock& block = *socket.block;
+    const ConnBlock& block = socket.live_block();
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
     const bool both_ended =
@@ -25,20 +25,20 @@ bool stream_connected(Socket& socket) noexcept {
 
 void stream_tell_ends(Socket& socket) noexcept {
     constexpr std::uint32_t kBoth = kFlagShutWrite | kFlagShutRead;
-    const std::uint32_t flags = socket.block->flags.load(std::memory_order_acquire);
+    const std::uint32_t flags = socket.live_block().flags.load(std::memory_order_acquire);
     if ((flags & kFlagShutWrite) != 0) {
         const bool both = (flags & kBoth) == kBoth;
         const std::uint32_t unread = RxPath(socket.channel).readable();
         TxPath(socket.channel).send_state(both ? kPeerDoneWriting | kPeerConnClosed : kPeerDoneWriting);
         if (both && RxPath(socket.channel).readable() != unread) {
-            mark_reset(*socket.block, ECONNRESET);  // sync: goodbye. They came while we said it
+            mark_reset(socket.live_block(), ECONNRESET);  // sync: goodbye. They came while we said it
             TxPath(socket.channel).send_state(kPeerConnAbort);
         }
     }
 }
 
 int stream_shutdown(Process& process, Socket& socket, int how) {
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     const bool connected = socket.phase() != Phase::smc || stream_connected(socket);
     const bool write = how == SHUT_WR || how == SHUT_RDWR;
     const bool read = how == SHUT_RD || how == SHUT_RDWR;
@@ -76,7 +76,7 @@ int stream_shutdown(Process& process, Socket& socket, int how) {
 
 bool stream_take_error(Socket& socket, int& error) noexcept {
     static_cast<void>(RxPath(socket.channel).readable());  // takes in the peer's flags
-    ConnBlock& block = *socket.block;
+    ConnBlock& block = socket.live_block();
     if ((block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
         mark_reset(block, reset_error(block));
     }
@@ -89,8 +89,8 @@ bool stream_take_error(Socket& socket, int& error) noexcept {
 }
 
 void stream_keep_error(Socket& socket, int error) noexcept {
-    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
-        socket.block->so_error.store(static_cast<std::uint32_t>(error), std::memory_order_relaxed);
+    if ((socket.live_block().flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
+        socket.live_block().so_error.store(static_cast<std::uint32_t>(error), std::memory_order_relaxed);
     }
 }
 
@@ -98,7 +98,7 @@ PollMask stream_poll(Socket& socket, PollMask wanted) noexcept {
     if (socket.phase() != Phase::smc) {
         return pending_poll(socket);
     }
-    const ConnBlock& block = *socket.block;
+    const ConnBlock& block = socket.live_block();
     RxPath rx(socket.channel);
     TxPath tx(socket.channel);
     PollMask mask = 0;
@@ -137,13 +137,14 @@ void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool
             doors.fetch_or(bit, order);
         }
     };
-    set(socket.block->local.doors, std::memory_order_seq_cst);
+    set(socket.live_block().local.doors, std::memory_order_seq_cst);
     process.progress().ensure_watched(socket);
-    if (socket.phase() != Phase::smc) {
+    dev::LinkedDevice* const device = socket.device;
+    if (socket.phase() != Phase::smc || device == nullptr || socket.channel.own_bells == nullptr) {
         return;
     }
     // A failure leaves the last resort: a byte on the TCP connection.
-    static_cast<void>(socket.device->export_doorbell(socket.channel.remote, door));
+    static_cast<void>(device->export_doorbell(socket.channel.remote, door));
     if (data) {
         set(socket.channel.own_bells->doors_in, std::memory_order_relaxed);
     }
@@ -170,7 +171,7 @@ std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {
     if (socket.phase() == Phase::smc) {
         return 0;  // what was sent is in the peer's memory: acknowledged, in TCP's terms
     }
-    const ConnBlock& block = *socket.block;
+    const ConnBlock& block = socket.live_block();
     return block.pre_end.load(std::memory_order_relaxed) -
            block.pre_begin.load(std::memory_order_relaxed);
 }
