@@ -96,7 +96,7 @@ SMCD_EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t* act
                                                  int fd,
                                                  int target) noexcept {
     if (Shim* self = shim(); self != nullptr) {
-        leave(*self, fd, Reason::left_control);
+        leave_whole(*self, fd, Reason::left_control);
     }
     return real_calls().posix_spawn_file_actions_adddup2(actions, fd, target);
 }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "preload/substitute.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/return_tcp.hpp"
 
@@ -28,12 +29,20 @@ bool leave(Shim& shim, int fd, Reason reason) noexcept {
     return socket == nullptr || return_to_tcp(shim.process, *socket, reason);
 }
 
+bool leave_whole(Shim& shim, int fd, Reason reason, bool for_relatives_too) noexcept {
+    if (leave(shim, fd, reason)) {
+        return true;
+    }
+    Socket* socket = shim.table.active(fd);
+    return socket == nullptr || substitute(shim, *socket, reason, for_relatives_too);
+}
+
 bool leave_for_good(Shim& shim, int fd, Reason reason) noexcept {
     Socket* socket = shim.table.socket(fd);
     if (socket != nullptr && socket->kind.load(std::memory_order_acquire) == SocketKind::candidate) {
         socket->stays_on_tcp = true;
     }
-    return leave(shim, fd, reason);
+    return leave_whole(shim, fd, reason);
 }
 
 void leave_survivors_of_exec(Shim& shim) noexcept {
@@ -41,7 +50,7 @@ void leave_survivors_of_exec(Shim& shim) noexcept {
     for (int fd = 0; fd < shim.table.end(); ++fd) {
         // Not active(), which would take inherited connections that another process is to use.
         if (const Socket* socket = shim.table.socket(fd); socket != nullptr && survives_exec(*socket, fd)) {
-            leave(shim, fd, Reason::left_control);
+            leave_whole(shim, fd, Reason::left_control, true);
         }
     }
     errno = saved;
@@ -57,7 +66,7 @@ void leave_passed(Shim& shim, const msghdr& message) noexcept {
         for (std::size_t i = 0; i < count; ++i) {
             int fd = -1;
             std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(fd));
-            leave(shim, fd, Reason::left_control);
+            leave_whole(shim, fd, Reason::left_control);
         }
     }
 }

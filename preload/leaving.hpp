@@ -11,7 +11,11 @@ namespace smcd::preload {
 /// Blocks as return_to_tcp() does; errno is kept. false: the connection is still ours (the peer has closed or died).
 bool leave(Shim& shim, int fd, Reason reason) noexcept;
 
-/// Like leave(), for what uses the descriptor from now on: a socket that is not connected yet will stay on TCP.
+/// Like leave(), for uses that need nothing of the connection but its bytes: where there is no way back to TCP, another
+/// connection that has them takes its place (substitute.hpp).
+bool leave_whole(Shim& shim, int fd, Reason reason, bool for_relatives_too = false) noexcept;
+
+/// Like leave_whole(), for what uses the descriptor from now on: a socket that is not connected yet will stay on TCP.
 bool leave_for_good(Shim& shim, int fd, Reason reason) noexcept;
 
 /// Before exec() or a spawn: every connection of which a descriptor survives it.

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,6 +16,19 @@
 
 namespace smcd::preload::calls {
 
+namespace {
+
+/// What stands behind `fd` may have been replaced after `copy` was made of it (substitute.hpp).
+void follow_substitute(Shim& shim, int fd, int copy) noexcept {
+    struct stat one {};
+    struct stat two {};
+    if (::fstat(fd, &one) == 0 && ::fstat(copy, &two) == 0 && one.st_ino != two.st_ino) {
+        shim.real.dup2(fd, copy);
+    }
+}
+
+}  // namespace
+
 ssize_t close(Shim& shim, int fd) {
     if (!shim.in_vfork_child()) {
         shim.forget(fd);
@@ -25,6 +39,7 @@ ssize_t close(Shim& shim, int fd) {
 void on_dup(Shim& shim, int fd, int copy) {
     if (is_standard_stream(copy)) {
         leave_for_good(shim, fd, Reason::left_control);
+        follow_substitute(shim, fd, copy);
     }
     if (shim.in_vfork_child()) {
         return;

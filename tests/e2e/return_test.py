@@ -48,6 +48,9 @@ class Return(lib.Case):
     def test_random_positions(self):
         self.exchange("own_option", OWN_OPTION)
 
+    def test_passed(self):
+        self.exchange("passed", OTHERS)
+
     def test_spawned(self):
         self.exchange("spawned", OTHERS)
 

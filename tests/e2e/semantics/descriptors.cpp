@@ -208,6 +208,20 @@ void passed_and_closed_on_the_way(Context& c) {
     c.say("peer got %s", c.peer().run("drain").c_str());
 }
 
+void passed_behind_the_end(Context& c) {
+    const int fd = c.open();
+    std::array<int, 2> channel{};
+    check(::socketpair(AF_UNIX, SOCK_STREAM, 0, channel.data()), "socketpair");
+    c.peer().run("send 12; close");
+    c.await(fd, POLLRDHUP);
+    c.receive(fd, 2);
+    pass(channel[0], fd);
+    const int copy = take(channel[1]);
+    c.receive(copy, 8);
+    c.receive(fd, 8);
+    c.receive(copy, 8);
+}
+
 constexpr std::array kCases = {
     Case{"duplicates",                   duplicates                  },
     Case{"share_what_was_received",      share_what_was_received     },
@@ -220,6 +234,7 @@ constexpr std::array kCases = {
     Case{"range_marked",                 range_marked                },
     Case{"passed_to_itself",             passed_to_itself            },
     Case{"passed_and_closed_on_the_way", passed_and_closed_on_the_way},
+    Case{"passed_behind_the_end",        passed_behind_the_end       },
 };
 
 } // namespace

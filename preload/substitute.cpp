@@ -1,0 +1,167 @@
+#include "preload/substitute.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include "smcd/base/raw_syscall.hpp"
+#include "smcd/base/unique_fd.hpp"
+#include "smcd/runtime/stream.hpp"
+
+namespace smcd::preload {
+namespace {
+
+struct Pair {
+    UniqueFd ours;   ///< to be filled and closed
+    UniqueFd theirs; ///< for the application
+};
+
+struct Loopback {
+    explicit Loopback(int domain) noexcept {
+        if (domain == AF_INET6) {
+            v6.sin6_family = AF_INET6;
+            v6.sin6_addr = IN6ADDR_LOOPBACK_INIT;
+        } else {
+            v4.sin_family = AF_INET;
+            v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        }
+    }
+    union {
+        sockaddr any{};
+        sockaddr_in v4;
+        sockaddr_in6 v6;
+    };
+    socklen_t size = sizeof(sockaddr_in6);
+};
+
+std::optional<Pair> tcp_pair(int domain) noexcept {
+    Loopback here(domain);
+    const UniqueFd listener(raw::socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    UniqueFd one(raw::socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    here.size = domain == AF_INET6 ? sizeof(here.v6) : sizeof(here.v4);
+    if (!listener.valid() || !one.valid() || raw::bind(listener.get(), &here.any, here.size) != 0 ||
+        raw::listen(listener.get(), 1) != 0 ||
+        raw::getsockname(listener.get(), &here.any, &here.size) != 0 ||
+        raw::connect(one.get(), &here.any, here.size) != 0) {
+        return {};
+    }
+    UniqueFd two(raw::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!two.valid()) {
+        return {};
+    }
+    return Pair{std::move(two), std::move(one)};
+}
+
+/// Where there is no loopback interface, as in a new network namespace.
+std::optional<Pair> unix_pair() noexcept {
+    std::array<int, 2> fds{};
+    if (raw::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) {
+        return {};
+    }
+    return Pair{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+std::optional<Pair> make_pair(int fd) noexcept {
+    int domain = AF_INET;
+    socklen_t length = sizeof(domain);
+    raw::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    auto pair = tcp_pair(domain);
+    return pair ? std::move(pair) : unix_pair();
+}
+
+/// All of it at once, or nothing that matters: an unfinished pair is thrown away.
+bool fill(int fd, const char* bytes, std::size_t count) noexcept {
+    while (count > 0) {
+        const ssize_t n = raw::send(fd, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n <= 0) {
+            return false;
+        }
+        bytes += n;
+        count -= static_cast<std::size_t>(n);
+    }
+    return true;
+}
+
+void copy_settings(const Socket& socket, int to) noexcept {
+    for (const int name : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+        timeval limit{};
+        socklen_t length = sizeof(limit);
+        if (raw::getsockopt(socket.fd, SOL_SOCKET, name, &limit, &length) == 0) {
+            raw::setsockopt(to, SOL_SOCKET, name, &limit, length);
+        }
+    }
+    if (socket.is_non_blocking()) {
+        raw::fcntl(to, F_SETFL, raw::fcntl(to, F_GETFL) | O_NONBLOCK);
+    }
+    if ((socket.block->flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
+        raw::shutdown(to, SHUT_WR);
+    }
+}
+
+std::uint64_t inode_of(int fd) noexcept {
+    struct stat info {};
+    return ::fstat(fd, &info) == 0 ? info.st_ino : 0;
+}
+
+/// Every number of this process (of a vfork child: its own) that is still the connection.
+void replace_numbers(Shim& shim, const Socket& socket, int by, bool forget) noexcept {
+    for (int fd = 0; fd < shim.table.end(); ++fd) {
+        if (shim.table.socket(fd) != &socket || inode_of(fd) != socket.inode) {
+            continue;
+        }
+        const int flags = raw::fcntl(fd, F_GETFD);
+        if (forget) {
+            shim.forget(fd);
+        }
+        raw::dup3(by, fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
+    }
+}
+
+}  // namespace
+
+bool substitute(Shim& shim, Socket& socket, Reason reason, bool for_relatives_too) noexcept {
+    const int saved = errno;
+    const auto give_up = [saved] {
+        errno = saved;
+        return false;
+    };
+    if (!socket.accelerated() ||
+        (socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
+        return give_up();
+    }
+    const std::uint32_t unread = stream_unread(shim.process, socket);
+    const std::unique_ptr<char[]> bytes(new (std::nothrow) char[unread + 1]);
+    if (unread == 0 || bytes == nullptr) {
+        return give_up();
+    }
+    const iovec whole{bytes.get(), unread};
+    auto pair = make_pair(socket.fd);
+    if (!pair || stream_receive(shim.process, socket, {&whole, 1}, MSG_PEEK | MSG_DONTWAIT) != unread ||
+        !fill(pair->ours.get(), bytes.get(), unread)) {
+        return give_up();
+    }
+    copy_settings(socket, pair->theirs.get());
+    // Relatives keep their numbers and the connection.
+    const bool vfork_child = shim.in_vfork_child();
+    const bool shared = vfork_child || socket.block->holders.load(std::memory_order_acquire) > 1;
+    if (!shared || !for_relatives_too) {
+        static_cast<void>(stream_receive(shim.process, socket, {&whole, 1}, MSG_DONTWAIT));
+    }
+    if (!shared) {
+        shim.process.progress().unwatch(socket);
+    }
+    replace_numbers(shim, socket, pair->theirs.get(), shared && !vfork_child);
+    if (!shared) {
+        socket.inode = inode_of(pair->theirs.get());
+        shim.process.set_phase(socket, Phase::tcp, reason);
+    }
+    errno = saved;
+    return true;
+}
+
+}  // namespace smcd::preload
