@@ -1,4 +1,5 @@
-"""redis-server with redis-cli and redis-benchmark: contents checked, a fork while it serves."""
+"""redis-server with redis-cli and redis-benchmark: contents checked, a fork while it serves, Lua,
+replicas."""
 
 import lib
 from real import RealCase
@@ -91,6 +92,56 @@ class Redis(RealCase):
         self.cli("rpush", "queue", "element")
         self.assertIn("element", waiting.finish())
         self.end(5)
+
+    def test_lua(self):
+        """Scripts that read and write on the server, with large arguments and answers."""
+        value = self.choose.randbytes(3_000_000)
+        self.assertEqual(self.cli("-x", "set", "value", data=value), b"OK\n")
+        double = "local v = redis.call('get', KEYS[1]) redis.call('set', KEYS[2], v .. v) return v"
+        self.assertEqual(self.cli("--raw", "eval", double, "2", "value", "twice"), value + b"\n")
+        self.assertEqual(self.cli("--raw", "get", "twice"), value + value + b"\n")
+        many = ("for i = 1, ARGV[1] do redis.call('rpush', 'list', i * i) end "
+                "return redis.call('lrange', 'list', 0, -1)")
+        expected = "".join(f"{number * number}\n" for number in range(1, 20_001)).encode()
+        self.assertEqual(self.cli("--raw", "eval", many, "0", "20000"), expected)
+        self.end(4, 12_000_000)
+
+    def replica_of(self, port):
+        replica_port = lib.free_port()
+        replica = self.listening_server(
+            self.tool("redis-server"), "--port", replica_port, "--bind", "127.0.0.1", "--save", "",
+            "--dir", self.folder, "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0",
+            "--replicaof", "127.0.0.1", port, port=replica_port)
+        return replica, replica_port
+
+    def test_replication(self):
+        """A replica gets all of it from a child of the master, then what changes; another takes it
+        from the replica. A link that breaks is taken up again."""
+        for number in range(20):
+            self.cli("-x", "set", f"key{number}", data=self.choose.randbytes(200_000))
+        self.cli("debug", "populate", "20000", "k", "100")
+        first, first_port = self.replica_of(self.port)
+        second, second_port = self.replica_of(first_port)
+        def same():
+            sizes = [self.client(self.tool("redis-cli"), "-p", port, "dbsize").finish(30)
+                     for port in (self.port, first_port, second_port)]
+            return len(set(sizes)) == 1
+        lib.wait_until(same, 60, "the first copy")
+        for number in range(20, 30):
+            self.cli("-x", "set", f"key{number}", data=self.choose.randbytes(200_000))
+        self.cli("client", "kill", "type", "replica")  # the link breaks, and is taken up again
+        self.cli("-x", "set", "last", data=self.choose.randbytes(100_000))
+        lib.wait_until(same, 60, "what has changed")
+        for number in (0, 19, 29):
+            values = {self.client(self.tool("redis-cli"), "--raw", "-p", port, "get",
+                                  f"key{number}").finish(30)
+                      for port in (self.port, first_port, second_port)}
+            self.assertEqual(len(values), 1, number)
+        for server in (second, first, self.redis):
+            server.kill(15)
+            server.finish(30)
+        self.prove(first, 2, 4_000_000, inner=True)
+        self.prove(self.redis, 30, 5_000_000, inner=True)
 
 
 if __name__ == "__main__":
