@@ -94,8 +94,21 @@ Step ClientHandshake::on_accept(const AcceptConfirm& accept, std::size_t consume
     accept_ = accept;
     state_ = State::choosing;
     // Not all of our devices need to have fitted into the Proposal.
-    const auto offered = devices_of(make_proposal(offer_));
+    const Proposal proposal = make_proposal(offer_);
+    if ((accept.version < 2 ? proposal.typev1 : proposal.typev2) != Mode::smcd) {
+        step.event = Event::contradicts;
+        step.reason = Reason::mode_unsupported;
+        return step;
+    }
+    const auto offered = devices_of(proposal);
     const auto devices = offered.span();
+    if (accept.version < 2) {
+        const bool whole = accept.dmbe_idx == 0 && accept.token != DmbToken();
+        step.device = devices.front(); // the native one
+        step.event = whole ? Event::accepted : Event::contradicts;
+        step.reason = whole ? Reason::none : Reason::protocol_error;
+        return step;
+    }
     const auto chosen =
         std::find_if(devices.begin(), devices.end(), [&](const OfferedDevice& device) {
             return device.chid == accept.chid;
@@ -103,11 +116,11 @@ Step ClientHandshake::on_accept(const AcceptConfirm& accept, std::size_t consume
     const auto eids = offer_.ueids.span();
     const bool eid_is_ours = std::find(eids.begin(), eids.end(), accept.eid) != eids.end() ||
                              (offer_.has_seid && accept.eid == offer_.seid);
-    // Only v2 was proposed; a CHID or EID that we never offered cannot be meant for us.
-    if (accept.version < 2 || chosen == devices.end() || accept.chid == Chid() || !eid_is_ours ||
+    // A CHID or EID that we never offered cannot be meant for us.
+    if (chosen == devices.end() || accept.chid == Chid() || !eid_is_ours ||
         accept.dmbe_idx != 0 || accept.token == DmbToken()) {
         step.event = Event::contradicts;
-        step.reason = accept.version < 2 ? Reason::mode_unsupported : Reason::protocol_error;
+        step.reason = Reason::protocol_error;
         return step;
     }
     step.device = *chosen;
@@ -120,7 +133,7 @@ Message ClientHandshake::confirm(const DmbInfo& dmb) {
     state_ = State::done;
     AcceptConfirm confirm = accept_;
     confirm.type = MessageType::confirm;
-    confirm.version = 2;
+    confirm.version = accept_.version < 2 ? 1 : 2;
     confirm.first_contact = dmb.first_contact;
     confirm.gid = dmb.gid;
     confirm.token = dmb.token;
@@ -178,6 +191,7 @@ Message ServerHandshake::accept(const Match& match, const DmbInfo& dmb) {
     match_ = match;
     accept_ = {};
     accept_.type = MessageType::accept;
+    accept_.version = match.version;
     accept_.first_contact = dmb.first_contact;
     accept_.gid = dmb.gid;
     accept_.token = dmb.token;
@@ -201,6 +215,13 @@ Step ServerHandshake::on_confirm(std::span<const std::byte> message) {
     step.consumed = message.size();
     step.peer = info_of(*confirm);
     state_ = State::done;
+    if (accept_.version == 1) {
+        const bool agrees = confirm->version == 1 && confirm->gid.high == match_.remote.gid.high &&
+                            confirm->dmbe_idx == 0 && confirm->token != DmbToken();
+        step.event = agrees ? Event::confirmed : Event::contradicts;
+        step.reason = agrees ? Reason::none : Reason::protocol_error;
+        return step;
+    }
     const bool releases_agree = !confirm->first_contact || !accept_.first_contact ||
                                 confirm->contact.release == accept_.contact.release;
     const bool agrees = confirm->version >= 2 && confirm->chid == accept_.chid &&

@@ -17,15 +17,74 @@ Reason without_smcd_v2(const Proposal& proposal) noexcept {
     return offers_smcd(proposal.typev1) ? Reason::no_smcd_device : Reason::no_smcr_device;
 }
 
+/// The device that version 1 can offer: the first, so that the order of preference holds. nullptr:
+/// none.
+const OfferedDevice* native_of(const LocalOffer& offer) noexcept {
+    const bool there = offer.v1.offered && offer.devices.count > 0 &&
+                       offer.devices.items[0].chid != Chid() &&
+                       !is_emulated(offer.devices.items[0].chid);
+    return there ? &offer.devices.items[0] : nullptr;
+}
+
+void offer_version1(const LocalOffer& offer,
+                    const OfferedDevice& native,
+                    Proposal& proposal) noexcept {
+    proposal.typev1 = Mode::smcd;
+    proposal.native = {native.gid.high, native.chid};
+    proposal.ipv4_subnet = offer.v1.ipv4_subnet;
+    proposal.ipv4_prefix_length = offer.v1.ipv4_prefix_length;
+    proposal.ipv6_prefixes = offer.v1.ipv6_prefixes;
+}
+
+/// Whether both addresses of the connection are in one subnet.
+bool same_subnet(const Version1& own, const Proposal& proposal) noexcept {
+    if (own.ipv4_prefix_length != 0 && own.ipv4_prefix_length == proposal.ipv4_prefix_length &&
+        own.ipv4_subnet == proposal.ipv4_subnet) {
+        return true;
+    }
+    const auto ours = own.ipv6_prefixes.span();
+    const auto theirs = proposal.ipv6_prefixes.span();
+    return std::find_first_of(ours.begin(), ours.end(), theirs.begin(), theirs.end()) != ours.end();
+}
+
+Reason match_version1(const LocalOffer& server,
+                      const Proposal& proposal,
+                      FixedList<Match, kSlotsMax>& matches) noexcept {
+    const OfferedDevice* native = native_of(server);
+    if (native == nullptr || proposal.native.chid != native->chid) {
+        return Reason::no_smcd_device;
+    }
+    if (!same_subnet(server.v1, proposal)) {
+        return Reason::prefix_mismatch;
+    }
+    matches.add({
+        0, {{proposal.native.gid, 0}, native->chid},
+         1
+    });
+    return Reason::none;
+}
+
 } // namespace
 
 Proposal make_proposal(const LocalOffer& offer) noexcept {
     Proposal proposal;
+    proposal.vendor = offer.vendor;
+    FixedList<Chid, kSlotsMax> chids;
+    if (const OfferedDevice* native = native_of(offer); native != nullptr) {
+        offer_version1(offer, *native, proposal);
+        chids.add(native->chid);
+        if (offer.v1.alone) {
+            proposal.typev2 = Mode::none;
+            proposal.has_v2_extension = false;
+            proposal.has_smcd_v2_extension = false;
+            proposal.release = 0;
+            proposal.features = 0;
+            return proposal;
+        }
+    }
     proposal.ueids = offer.ueids;
     proposal.has_seid = offer.has_seid;
     proposal.seid = offer.seid;
-    proposal.vendor = offer.vendor;
-    FixedList<Chid, kSlotsMax> chids;
     for (const OfferedDevice& device : offer.devices.span()) {
         const auto used = chids.span();
         const std::size_t slots = is_emulated(device.chid) ? 2 : 1;
@@ -46,7 +105,10 @@ Proposal make_proposal(const LocalOffer& offer) noexcept {
 FixedList<OfferedDevice, kSlotsMax + 1> devices_of(const Proposal& proposal) noexcept {
     FixedList<OfferedDevice, kSlotsMax + 1> devices;
     if (proposal.native.chid != Chid()) {
-        devices.add({{proposal.native.gid, 0}, proposal.native.chid});
+        devices.add({
+            {proposal.native.gid, 0},
+            proposal.native.chid
+        });
     }
     const auto slots = proposal.slots.span();
     for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -54,9 +116,15 @@ FixedList<OfferedDevice, kSlotsMax + 1> devices_of(const Proposal& proposal) noe
             continue; // an empty slot
         }
         if (!is_emulated(slots[i].chid)) {
-            devices.add({{slots[i].gid, 0}, slots[i].chid});
+            devices.add({
+                {slots[i].gid, 0},
+                slots[i].chid
+            });
         } else if (i + 1 < slots.size() && slots[i + 1].chid == slots[i].chid) {
-            devices.add({{slots[i].gid, slots[i + 1].gid}, slots[i].chid});
+            devices.add({
+                {slots[i].gid, slots[i + 1].gid},
+                slots[i].chid
+            });
             ++i;
         }
     }
@@ -78,10 +146,12 @@ bool choose_eid(const LocalOffer& server, const Proposal& proposal, Eid& eid) no
     return false;
 }
 
-Reason match_devices(const LocalOffer& server,
-                     const Proposal& proposal,
-                     FixedList<Match, kSlotsMax>& matches,
-                     Eid& eid) noexcept {
+namespace {
+
+Reason match_version2(const LocalOffer& server,
+                      const Proposal& proposal,
+                      FixedList<Match, kSlotsMax>& matches,
+                      Eid& eid) noexcept {
     if (!offers_smcd(proposal.typev2)) {
         return without_smcd_v2(proposal);
     }
@@ -111,6 +181,26 @@ Reason match_devices(const LocalOffer& server,
     return choose_eid(server, proposal, eid) ? Reason::none : Reason::no_smcd_device;
 }
 
+} // namespace
+
+Reason match_devices(const LocalOffer& server,
+                     const Proposal& proposal,
+                     FixedList<Match, kSlotsMax>& matches,
+                     Eid& eid) noexcept {
+    const bool taken = !server.v1.alone || !offers_smcd(proposal.typev2);
+    const Reason v2 = taken ? match_version2(server, proposal, matches, eid) : Reason::no_ism_v2;
+    if (v2 == Reason::none) {
+        return v2;
+    }
+    matches = {};
+    if (!server.v1.offered || !offers_smcd(proposal.typev1) || proposal.native.chid == Chid()) {
+        return v2;
+    }
+    const Reason v1 = match_version1(server, proposal, matches);
+    // The first failure is the one that is told.
+    return v1 == Reason::none || !offers_smcd(proposal.typev2) ? v1 : v2;
+}
+
 std::uint32_t wire_code(Reason reason) noexcept {
     const auto code = static_cast<std::uint32_t>(reason);
     constexpr std::uint32_t kPrivateMask = 0xFFFF'0000U;
@@ -124,4 +214,4 @@ std::uint32_t wire_code(Reason reason) noexcept {
     return static_cast<std::uint32_t>(Reason::configuration_error);
 }
 
-}  // namespace smcd::clc
+} // namespace smcd::clc

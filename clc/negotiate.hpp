@@ -12,9 +12,19 @@ struct OfferedDevice {
     friend bool operator==(const OfferedDevice&, const OfferedDevice&) = default;
 };
 
+/// SMC-D version 1: one native device, between two sides in one IP subnet; no EIDs.
+struct Version1 {
+    bool offered = false; ///< the first device, if it is a native one, is offered by version 1, too
+    bool alone = false;   ///< ... and version 2 is neither offered nor taken
+    std::uint32_t ipv4_subnet = 0; ///< host order; of the connection's own address
+    std::uint8_t ipv4_prefix_length = 0;
+    FixedList<Ipv6Prefix, kIpv6PrefixesMax> ipv6_prefixes;
+};
+
 /// What one side has.
 struct LocalOffer {
     FixedList<OfferedDevice, kSlotsMax> devices; ///< in order of preference
+    Version1 v1;
     FixedList<Eid, kEidsMax> ueids;
     bool has_seid = false;
     Eid seid;
@@ -22,7 +32,7 @@ struct LocalOffer {
     VendorExtension vendor;
 };
 
-/// The Proposal that offers it, SMC-D v2.1. Skipped: a device that does not fit into the eight slots,
+/// The Proposal that offers it, SMC-D v2.1, and by version 1 as the offer says. Skipped: a device that does not fit into the eight slots,
 /// one whose CHID is offered already, and CHID 0, which would read as an empty slot.
 [[nodiscard]] Proposal make_proposal(const LocalOffer& offer) noexcept;
 
@@ -36,9 +46,10 @@ struct LocalOffer {
 struct Match {
     std::size_t local = 0; ///< index into the server's devices
     OfferedDevice remote;
+    std::uint8_t version = 2; ///< by which it is accepted
     friend bool operator==(const Match&, const Match&) = default;
 };
-/// Reason::none and at least one match, or why there is none.
+/// Reason::none and at least one match, or why there is none. Version 1 only where version 2 fails.
 [[nodiscard]] Reason match_devices(const LocalOffer& server,
                                    const Proposal& proposal,
                                    FixedList<Match, kSlotsMax>& matches,

@@ -185,6 +185,9 @@ Config read_config() {
     if (const char* seid = settings.value("SMCD_SEID"); seid != nullptr) {
         config.offers_seid = std::string_view(seid) == "1";
     }
+    if (const char* v1 = settings.value("SMCD_V1"); v1 != nullptr && std::string_view(v1) != "0") {
+        config.versions = std::string_view(v1) == "only" ? Versions::one : Versions::both;
+    }
     read_fabric(settings, config);
     if (!config.fabric.empty()) {
         config.devices.push_back({dev::DeviceKind::ivshmem, {}});

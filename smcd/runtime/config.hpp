@@ -20,6 +20,13 @@ struct DeviceChoice {
     std::string argument; ///< the kind's own; ism: its CHID, 4 hex digits
 };
 
+/// By which versions of SMC-D connections are offered and taken.
+enum class Versions {
+    two,  ///< version 2
+    both, ///< and where it fails version 1, over a native ism device that comes first
+    one,  ///< version 1 alone
+};
+
 /// Enterprise ids of one process, as many as the kernel keeps.
 inline constexpr std::size_t kUeidsMax = 4;
 
@@ -30,6 +37,7 @@ struct Config {
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
     std::vector<std::string> ueids;    ///< SMCD_UEID, at most kUeidsMax; empty: the built-in default
+    Versions versions = Versions::two; ///< SMCD_V1=1: both; SMCD_V1=only: one
     bool offers_seid = false;          ///< SMCD_SEID=1: the system enterprise id counts, too
     std::vector<DeviceChoice> devices{{}}; ///< SMCD_DEVICES, in order of preference
     std::vector<uid_t> allowed_uids;   ///< SMCD_ALLOW_UIDS: users besides our own that may share memory with us

@@ -11,6 +11,7 @@
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/handshake_roles.hpp"
 #include "smcd/runtime/handshake_state.hpp"
+#include "smcd/runtime/ip_prefix.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/stream.hpp"
 #include "smcd/runtime/settle.hpp"
@@ -32,7 +33,7 @@ SizeClass wanted_size_class(const Process& process, const Socket& socket) {
 
 }  // namespace
 
-Reason make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
+Reason make_offer(Process& process, const Socket& socket, clc::LocalOffer& offer, bool as_client) {
     LinkGroupId group;
     Reason failure = Reason::no_resources;
     for (const auto& device : process.devices().all()) {
@@ -70,6 +71,14 @@ Reason make_offer(Process& process, clc::LocalOffer& offer, bool as_client) {
         std::copy_n(name.begin(), std::min(name.size(), offer.host.size()), offer.host.begin());
     }
     offer.vendor = {true, clc::kFeatureBells, group};
+    if (process.config().versions != Versions::two) {
+        offer.v1.offered = read_prefixes(socket.fd, offer.v1);
+        offer.v1.alone = process.config().versions == Versions::one;
+        const bool native = offer.devices.count > 0 && !is_emulated(offer.devices.items[0].chid);
+        if (offer.v1.alone && !(native && offer.v1.offered)) {
+            return Reason::configuration_error;  // as the kernel: no usable prefix, and no offer by version 2
+        }
+    }
     return offer.devices.count > 0 ? Reason::none : failure;
 }
 

@@ -72,7 +72,7 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
 
 Reason client_propose(Process& process, Socket& socket) {
     clc::LocalOffer offer;
-    if (const Reason reason = make_offer(process, offer, true); reason != Reason::none) {
+    if (const Reason reason = make_offer(process, socket, offer, true); reason != Reason::none) {
         return reason;
     }
     // A server that has ended already does not wait for us, and a Proposal into a closed connection would draw a reset

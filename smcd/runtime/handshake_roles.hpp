@@ -14,7 +14,7 @@ class Process;
 
 /// What we offer: the devices, EIDs and extensions of this process. A client leaves out a device that cannot be reached
 /// under the link group id of the others. Reason::none, or why there is no device.
-[[nodiscard]] Reason make_offer(Process& process, clc::LocalOffer& offer, bool as_client);
+[[nodiscard]] Reason make_offer(Process& process, const Socket& socket, clc::LocalOffer& offer, bool as_client);
 
 /// Sends the Proposal. Reason::none, or why nothing was sent.
 [[nodiscard]] Reason client_propose(Process& process, Socket& socket);

@@ -150,7 +150,7 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
     }
     if (machine(socket).state() == clc::ServerHandshake::State::waiting) {
         clc::LocalOffer offer;
-        if (make_offer(process, offer, false) == Reason::none) {
+        if (make_offer(process, socket, offer, false) == Reason::none) {
             machine(socket).start(offer);
         }
     }

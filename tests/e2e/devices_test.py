@@ -90,6 +90,33 @@ sys.stdin.readline()
         server.stop()
         self.assertEqual(server.stats()["tcp_reasons"].get("no_smcd_device"), 1, server.stats())
 
+    def version_1(self, server_env, client_env):
+        """Statistics of a server and a client over ism, with one exchange."""
+        server = self.server(lib.program("e2e_stream"), "serve", "--tx", "100k", "--rx", "90k",
+                             env={"SMCD_DEVICES": "ism", **server_env})
+        client = self.client(lib.program("e2e_stream"), "connect", "--port", server.port(), "--tx", "90k",
+                             "--rx", "100k", env={"SMCD_DEVICES": "ism", **client_env})
+        client.finish()
+        server.finish()
+        return server.stats(), client.stats()
+
+    def test_version_1_serves_where_version_2_fails(self):
+        for server_env, client_env, accelerated, reason in (
+                ({"SMCD_V1": "1", "SMCD_UEID": "EAST"}, {"SMCD_V1": "1", "SMCD_UEID": "WEST"}, 1, None),
+                ({"SMCD_V1": "only"}, {"SMCD_V1": "only"}, 1, None),
+                ({"SMCD_V1": "1"}, {"SMCD_V1": "only"}, 1, None),
+                ({"SMCD_V1": "only"}, {"SMCD_V1": "1"}, 1, None),
+                ({}, {"SMCD_V1": "only"}, 0, "no_smcd_device"),
+                ({"SMCD_V1": "only"}, {}, 0, "no_ism_v2"),
+                ({"SMCD_V1": "only", "SMCD_DEVICES": "ism:0101"}, {"SMCD_V1": "only"}, 0, "no_smcd_device")):
+            with self.subTest(server=server_env, client=client_env):
+                server, client = self.version_1(server_env, client_env)
+                self.assertEqual(client.get("accelerated"), accelerated, client)
+                self.assertEqual(server.get("accelerated"), accelerated, server)
+                if reason is not None:
+                    self.assertEqual(server["tcp_reasons"], {reason: 1})
+                    self.assertEqual(client["tcp_reasons"], {"peer_declined": 1})
+
     def test_run_sets_the_devices(self):
         wrap = [SMCU, "run", "--device", "ism", "--"]
         server = self.start([lib.program("e2e_stream"), "serve", "--tx", "100k", "--rx", "90k"], wrap)

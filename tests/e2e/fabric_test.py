@@ -92,6 +92,23 @@ class Fabric(FabricCase):
                 self.assert_tcp(server, reason)
                 self.assert_tcp(client, "peer_declined")
 
+    def test_version_1_wants_one_subnet(self):
+        (self.folder / "meeting").mkdir()
+        both = {"SMCD_DEVICES": "ism", "SMCD_ISM_FOLDER": str(self.folder / "meeting"), "SMCD_V1": "only"}
+        client_env = {**both, "SMCD_STATIC_PEERS": f"10.77.0.0/16:{PORT}"}
+        server, client = self.transfer(both, client_env, kbytes=100)
+        self.assert_accelerated(server)
+        self.assert_accelerated(client)
+
+        def address(length):
+            run("ip", "-n", self.names[1], "addr", "flush", "dev", "veth0", "scope", "global")
+            run("ip", "-n", self.names[1], "addr", "add", f"10.77.0.2/{length}", "dev", "veth0")
+        self.addCleanup(address, 24)
+        address(16)
+        server, client = self.transfer(both, client_env, kbytes=100)
+        self.assert_tcp(server, "prefix_mismatch")
+        self.assert_tcp(client, "peer_declined")
+
     def test_static_rule(self):
         server, client = self.transfer({"SMCD_PNETID": ""},
                                        {"SMCD_STATIC_PEERS": f"10.77.0.0/24:{PORT}"})
