@@ -113,7 +113,7 @@ public:
         yes,
     };
 
-    /// Whether a live peer listens at that address. Blocks up to 1.2 s at the first contact with a
+    /// Whether a live peer listens at that address. Blocks up to 2 s at the first contact with a
     /// peer on another machine, until it shows that it runs.
     [[nodiscard]] Found find_listener(const AnnouncedAddress& address);
 

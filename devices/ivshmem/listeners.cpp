@@ -25,7 +25,7 @@ using ListenerStatus = ivshmem::Tagged<InUse>;
 constexpr std::uint64_t kBeatNs = 100 * kNsPerMs;
 constexpr std::uint64_t kSlowBeatNs = kNsPerSecond; ///< while nobody of another kernel is there
 constexpr std::uint64_t kBeatFreshNs = 500 * kNsPerMs;
-constexpr std::uint64_t kBeatWaitNs = 1'200 * kNsPerMs;
+constexpr std::uint64_t kBeatWaitNs = 2 * kNsPerSecond;
 constexpr std::uint64_t kBeatLookNs = 5 * kNsPerMs;
 
 using Words = std::array<std::uint64_t, 2>;
@@ -131,6 +131,7 @@ bool IvshmemDevice::Impl::beats(const Peer& peer) {
         return true;
     }
     const std::uint64_t before = shared.load(std::memory_order_relaxed);
+    static_cast<void>(ring(routes_[peer.slot])); // who hears us beats at once
     std::uint64_t now = start;
     while (shared.load(std::memory_order_relaxed) == before) {
         if (now - start > kBeatWaitNs) {
