@@ -129,6 +129,18 @@ class FabricCase(lib.Case):
         if lib.BOTH_SHIMMED:
             self.assertEqual((stats["accelerated"], stats["tcp_reasons"]), (0, {reason: 1}))
 
+    def tables(self):
+        """{pid: offset} of the tables of each slot (docs/shared-memory.md, "Regions")."""
+        with open(self.region, "rb") as file:
+            slots = int.from_bytes(file.read(4096)[40:44], "little")
+            stride = ((64 << 20) - 4096) // max(slots, 1) // 4096 * 4096
+            found = {}
+            for slot in range(slots):
+                offset = 4096 + slot * stride
+                file.seek(offset + 20)
+                found[int.from_bytes(file.read(4), "little")] = offset
+            return found
+
     def region_has_dmbs(self):
         """Whether two peers have registered a DMB (PeerEntry::dmbs, docs/shared-memory.md)."""
         if not lib.BOTH_SHIMMED:

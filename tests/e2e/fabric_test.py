@@ -133,6 +133,40 @@ class Fabric(FabricCase):
         self.assertEqual((self.folder / "out").read_bytes(), data)
         self.assert_tcp(client.stats(), "not_local")
 
+    def test_tables_full_of_nonsense(self):
+        """Whoever writes anything into the tables of others harms them alone, and crashes nobody."""
+        if not lib.BOTH_SHIMMED:
+            return
+
+        def pair(port, size):
+            server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER.replace(str(PORT), str(port)))
+            server.expect("ready")
+            return server, self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, port, size))
+        victims = pair(PORT + 1, 200_000_000)
+        slots = lib.wait_until(lambda: {process.pid for process in victims} <= self.tables().keys()
+                               and self.tables(), 30, "the victims' slots")
+        bystanders = pair(PORT, 20_000_000)
+        chance = random.Random(lib.SEED)
+        rounds = 0
+        with open(self.region, "r+b", buffering=0) as region:
+            while bystanders[1].alive() or rounds < 2000:
+                rounds += 1
+                start = slots[victims[rounds % 2].pid]
+                # Anywhere in the tables, or in what counts most: the entry, and the directory's beginning.
+                where = chance.choice((chance.randrange(86016), chance.randrange(256),
+                                       20480 + chance.randrange(4096))) // 8 * 8
+                word = chance.choice((0, (1 << 64) - 1, chance.getrandbits(64), chance.getrandbits(12),
+                                      chance.getrandbits(26) // 4096 * 4096))
+                region.seek(start + where)
+                region.write(word.to_bytes(8, "little"))
+        self.assertIn("same", bystanders[1].finish(100))
+        self.assert_accelerated(bystanders[1].stats())
+        self.assertTrue(bystanders[0].alive())
+        for victim in victims:
+            self.assertGreaterEqual(victim.popen.poll() or 0, 0, f"{victim} was ended by a signal")
+            victim.kill()
+            victim.wait()
+
     def test_the_peer_is_killed(self):
         """The survivor hears of it as over TCP, and the region takes newcomers."""
         server = self.inside(0, "socat", "-u", f"TCP-LISTEN:{PORT},reuseaddr", "OPEN:/dev/null")
