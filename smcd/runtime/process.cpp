@@ -63,10 +63,9 @@ bool Process::ready_for_smc() {
             return false;
         }
         doorbells_ = *std::move(doorbells);
-        devices_.make(config_, *doorbells_, &ring_over_tcp);
     }
     if (devices_.all().empty()) {
-        devices_.look_for_fabric(config_, *doorbells_);
+        devices_.make(config_, *doorbells_, &ring_over_tcp);
     }
     return !devices_.all().empty();
 }
