@@ -33,10 +33,14 @@ namespace {
 /// Looks in a row without a result after which an entry is put aside.
 constexpr std::uint32_t kIdleLooks = 4;
 
+bool is_shared(const Socket& socket) noexcept {
+    return count_holders(socket.block->holders.load(std::memory_order_acquire)) > 1;
+}
+
 /// Whether every change of it is signalled to us. `holders` comes first: what a relative did before
 /// it gave the connection up is seen in the phase and in the look that follows.
 bool is_signalled(Process& process, Socket& socket) noexcept {
-    return socket.block->holders.load(std::memory_order_acquire) == 1 &&
+    return !is_shared(socket) &&
            socket.phase() == Phase::smc && socket.number < LocalSignals::kCapacity &&
            process.dmb_owners().find(*socket.device, socket.channel.dmb.index) == &socket;
 }
@@ -135,6 +139,13 @@ void EpollSet::chill_idle(const RealCalls& real) {
     const auto is_candidate = [looks](const Entry& entry) {
         return entry.idle_looks >= looks && !entry.disabled;
     };
+    const auto is_held_up = [&](std::size_t position) {
+        const Entry& entry = entries_[position];
+        return is_candidate(entry) && is_shared(*entry.socket);
+    };
+    if (std::any_of(hot_.begin(), hot_.end(), is_held_up)) {
+        process_->forget_ended_relatives();
+    }
     for (const std::size_t position : hot_) {
         Entry& entry = entries_[position];
         if (is_candidate(entry) && is_signalled(*process_, *entry.socket)) {

@@ -24,7 +24,7 @@ bool is_free(const ConnBlock& block) noexcept {
     return block.holders.load(std::memory_order_acquire) == 0;
 }
 
-void reinitialise(ConnBlock& block) noexcept {
+void reinitialise(ConnBlock& block, Holder holder) noexcept {
     const std::uint32_t generation = block.generation.load(std::memory_order_relaxed) + 1;
     new (&block) ConnBlock();  // all members are zero-initialised by value-initialisation below
     std::memset(static_cast<void*>(&block), 0, sizeof(block));
@@ -32,7 +32,7 @@ void reinitialise(ConnBlock& block) noexcept {
     block.fd = -1;
     block.pid = static_cast<std::uint32_t>(::getpid());
     block.since_ns = monotonic_ns();
-    block.holders.store(1, std::memory_order_release);
+    block.holders.store(holder.bit(), std::memory_order_release);
 }
 
 }  // namespace
@@ -70,7 +70,7 @@ Result<ConnBlock*> ConnArena::allocate() {
             ConnChunk& chunk = chunk_of(chunks_[own_begin_ + next_block_ / kBlocksPerChunk]);
             ConnBlock& block = chunk.blocks[next_block_ % kBlocksPerChunk];
             if (is_free(block)) {
-                reinitialise(block);
+                reinitialise(block, relatives_.self());
                 return &block;
             }
         }
@@ -79,15 +79,30 @@ Result<ConnBlock*> ConnArena::allocate() {
     }
 }
 
-bool ConnArena::release(ConnBlock& block) noexcept {
-    // acq_rel: the last holder sees everything the others did. sync: block-free
-    std::uint32_t holders = block.holders.load(std::memory_order_relaxed);
-    while (!block.holders.compare_exchange_weak(holders,
-                                                holders == 1 ? kBlockEnding : holders - 1,
-                                                std::memory_order_acq_rel,
-                                                std::memory_order_relaxed)) {
+bool ConnArena::is_shared(ConnBlock& block) noexcept {
+    const std::uint64_t holders = block.holders.load(std::memory_order_acquire);
+    if (count_holders(holders) <= 1) {
+        return false;
     }
-    return holders == 1;
+    relatives_.each_ended(holders, [&block](std::uint64_t ended) {
+        block.holders.fetch_and(~ended, std::memory_order_acq_rel);
+    });
+    return count_holders(block.holders.load(std::memory_order_acquire)) > 1;
+}
+
+bool ConnArena::release(ConnBlock& block) noexcept {
+    static_cast<void>(is_shared(block));
+    const Holder self = relatives_.self();
+    // acq_rel: the last holder sees everything the others did. sync: block-free
+    std::uint64_t holders = block.holders.load(std::memory_order_relaxed);
+    std::uint64_t rest = 0;
+    do {
+        rest = self.without(holders);
+    } while (!block.holders.compare_exchange_weak(holders,
+                                                  rest == 0 ? kBlockEnding : rest,
+                                                  std::memory_order_acq_rel,
+                                                  std::memory_order_relaxed));
+    return rest == 0;
 }
 
 void ConnArena::free(ConnBlock& block) noexcept {

@@ -8,6 +8,7 @@
 #include "smcd/base/mapping.hpp"
 #include "smcd/base/result.hpp"
 #include "smcd/core/conn_block.hpp"
+#include "smcd/core/relatives.hpp"
 
 namespace smcd {
 
@@ -26,10 +27,16 @@ public:
 
     /// A zeroed block with one holder and a fresh generation. ENOMEM when the limit or the memory is exhausted.
     Result<ConnBlock*> allocate();
-    /// Gives up this process's hold. true: it was the last; the block is the caller's until free().
-    [[nodiscard]] static bool release(ConnBlock& block) noexcept;
+    /// Gives up this process's hold. true: it was the last of those that live; the block is the caller's until free().
+    /// false: the block is others', and may be another connection's at once.
+    [[nodiscard]] bool release(ConnBlock& block) noexcept;
     /// After release() said true: the last access. The block may be another connection's at once.
     static void free(ConnBlock& block) noexcept;
+
+    /// Whether relatives that live have the connection open. System calls only where some had it at the last look.
+    [[nodiscard]] bool is_shared(ConnBlock& block) noexcept;
+    /// Processes that hold blocks, and their ends.
+    [[nodiscard]] Relatives& relatives() noexcept { return relatives_; }
 
     /// The block's pre-buffer, allocated at the first call; nullptr when there is no memory.
     std::byte* pre_buffer(ConnBlock& block);
@@ -47,6 +54,7 @@ private:
 
     Result<void> grow();
 
+    Relatives relatives_;
     std::mutex mutex_;
     std::array<Mapping, kChunksMax> chunks_;
     std::size_t chunk_count_ = 0;

@@ -38,9 +38,6 @@ inline constexpr std::uint32_t kFlagFrozen = 1U << 6U;      ///< both rings have
 inline constexpr std::uint32_t kFlagForked = 1U << 7U;      ///< server: fork() came between Accept and Confirm
 inline constexpr std::uint32_t kFlagFrameInbound = 1U << 8U; ///< settling: not a CLC message, the peer's return frame
 
-/// Value of ConnBlock::holders while the last holder cleans up: not free yet.
-inline constexpr std::uint32_t kBlockEnding = 1U << 31U;
-
 /// One direction's lock: the thread id of its holder; 0 free. Uncontended in ordinary programs.
 struct DirectionLock {
     std::atomic<std::uint32_t> owner;
@@ -94,7 +91,6 @@ struct WaitCounters {
 struct alignas(64) ConnBlock {
     std::atomic<Phase> phase;
     std::atomic<std::uint32_t> generation; ///< changes when the block is given to another connection
-    std::atomic<std::uint32_t> holders;    ///< processes of the family that have the socket open
     std::atomic<std::uint32_t> flags;
     Role role;
     std::int32_t fd;                        ///< number in the process that made the block
@@ -120,6 +116,7 @@ struct alignas(64) ConnBlock {
     std::uint32_t pre_chunk;                ///< index of the pre-buffer's memory plus 1; 0: none
     DirectionLock handshake_lock;
     ReturnState ret;
+    std::atomic<std::uint64_t> holders;     ///< processes of the family that have the socket open (relatives.hpp); 0: free
 };
 static_assert(sizeof(ConnBlock) % 64 == 0 && sizeof(ConnBlock) <= 512);
 
@@ -132,7 +129,7 @@ struct alignas(64) ConnChunkHeader {
     std::uint32_t pid;
 };
 inline constexpr std::uint64_t kConnChunkMagic = 0x736D63642D636F6EULL; // "smcd-con"
-inline constexpr std::uint32_t kConnChunkVersion = 1;
+inline constexpr std::uint32_t kConnChunkVersion = 2;
 inline constexpr std::uint32_t kBlocksPerChunk = 127;
 
 struct ConnChunk {

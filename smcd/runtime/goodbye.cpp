@@ -20,19 +20,20 @@ bool lingers_zero(const Socket& socket) noexcept {
 
 }  // namespace
 
-void say_goodbye(Socket& socket) {
-    RxPath rx(socket.channel);
+void say_goodbye(Socket& socket, Channel& channel) {
+    RxPath rx(channel);
+    TxPath tx(channel);
     // When both ends have been said TCP's connection is over, and nothing is left to be reset.
     const bool unread = rx.readable() > 0;
     const bool was_reset = (socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0;
-    const bool abort = was_reset || ((lingers_zero(socket) || unread) && stream_connected(socket));
+    const bool abort = was_reset || ((lingers_zero(socket) || unread) && stream_connected(channel));
     if (!abort) {
         // In front of our flag: who closes first keeps TIME_WAIT, and a peer that sees the flag may close at once.
         raw::shutdown(socket.fd, SHUT_WR);
     }
-    TxPath(socket.channel).send_state(abort ? kPeerConnAbort : kPeerConnClosed);
+    tx.send_state(abort ? kPeerConnAbort : kPeerConnClosed);
     if (!abort && !unread && rx.readable() > 0) {
-        TxPath(socket.channel).send_state(kPeerConnAbort);  // sync: goodbye. They came while we said it
+        tx.send_state(kPeerConnAbort);  // sync: goodbye. They came while we said it
     }
     // Doorbell bytes that nobody took would make the kernel say reset instead of end.
     std::array<std::byte, 64> rest;

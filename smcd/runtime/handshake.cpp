@@ -71,7 +71,7 @@ bool touch(Process& process, Socket& socket) {
     if (socket.live_block().role == Role::client || state.touched) {
         return true;
     }
-    if (is_left_to_relatives(socket)) {
+    if (is_left_to_relatives(process, socket)) {
         return false;
     }
     socket.inherited.store(false, std::memory_order_release);
@@ -193,7 +193,7 @@ bool handshake_give_up(Process& process, Socket& socket, Reason reason) {
 }
 
 void handshake_on_deadline(Process& process, Socket& socket, std::uint64_t now_ns) {
-    if (is_untouched(socket) && socket.live_block().holders.load(std::memory_order_acquire) > 1) {
+    if (is_untouched(socket) && process.arena().is_shared(socket.live_block())) {
         return;  // whoever uses it first has it
     }
     handshake_drive(process, socket);
@@ -242,7 +242,7 @@ void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns) 
 void handshake_close(Process& process, Socket& socket, std::uint64_t limit_ns) {
     handshake_finish(process, socket, limit_ns);
     const DirectionGuard guard(socket.live_block().handshake_lock);
-    settle_before_close(socket);
+    settle_before_close(process, socket);
 }
 
 }  // namespace smcd

@@ -52,7 +52,7 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
         const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
         if ((peer & (kPeerConnClosed | kPeerConnAbort)) == 0) {
             // Behind both ends TCP's connection is over, and unread bytes make no reset.
-            if (news.state == TcpState::broken || (left_unread(socket) && stream_connected(socket))) {
+            if (news.state == TcpState::broken || (left_unread(socket) && stream_connected(socket.channel))) {
                 // A machine that does not answer any more is no reset: TCP's own word for it goes on.
                 const bool reset = news.error == 0 || news.error == ECONNRESET;
                 mark_reset(block, reset ? reset_error(block) : news.error);

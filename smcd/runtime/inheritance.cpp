@@ -14,8 +14,8 @@ constexpr std::uint64_t kRelativesLimitNs = 20 * kNsPerMs;
 /// So long looking is cheaper than sleeping.
 constexpr std::uint64_t kSpinNs = 50'000;
 
-bool is_alone(const Socket& socket) noexcept {
-    return socket.block->holders.load(std::memory_order_acquire) == 1;
+bool is_alone(Process& process, const Socket& socket) noexcept {
+    return !process.arena().is_shared(socket.live_block());
 }
 
 }  // namespace
@@ -28,7 +28,7 @@ bool is_untouched(const Socket& socket) noexcept {
 
 void take_inherited(Process& process, Socket& socket) {
     const std::uint64_t began = monotonic_ns();
-    while (!is_alone(socket) && socket.phase() == Phase::handshake) {
+    while (!is_alone(process, socket) && socket.phase() == Phase::handshake) {
         const std::uint64_t waited = monotonic_ns() - began;
         if (waited >= kRelativesLimitNs) {
             handshake_give_up(process, socket, Reason::fork_in_handshake);
@@ -41,12 +41,12 @@ void take_inherited(Process& process, Socket& socket) {
     socket.inherited.store(false, std::memory_order_release);
 }
 
-bool is_left_to_relatives(const Socket& socket) noexcept {
-    return socket.inherited.load(std::memory_order_acquire) && !is_alone(socket);
+bool is_left_to_relatives(Process& process, const Socket& socket) noexcept {
+    return socket.inherited.load(std::memory_order_acquire) && !is_alone(process, socket);
 }
 
 void drop_inherited(Process& process, Socket& socket) {
-    if (ConnArena::release(*socket.block)) {
+    if (process.arena().release(*socket.block)) {
         socket.block->phase.store(Phase::closed, std::memory_order_release);
         ConnArena::free(*socket.block);
     }

@@ -27,7 +27,7 @@ inline void take_if_inherited(Process& process, Socket& socket) {
 }
 
 /// Whether a socket that is closed here unused is left to other processes.
-[[nodiscard]] bool is_left_to_relatives(const Socket& socket) noexcept;
+[[nodiscard]] bool is_left_to_relatives(Process& process, const Socket& socket) noexcept;
 /// Closes this process's share of such a connection.
 void drop_inherited(Process& process, Socket& socket);
 

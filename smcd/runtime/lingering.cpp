@@ -54,14 +54,14 @@ std::uint64_t wanted_wait_ns(const Socket& socket) noexcept {
 
 void linger_if_unfinished(Process& process, Socket& socket) {
     if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||
-        has_sleepers(socket) || is_left_to_relatives(socket) || !is_undecided(socket)) {
+        has_sleepers(socket) || is_left_to_relatives(process, socket) || !is_undecided(socket)) {
         return;
     }
     handshake_close(process, socket, handshake_has_bytes(socket) ? wanted_wait_ns(socket) : 0);
     // They come before a reset, too, as on a TCP that has sent them.
     const bool bytes = handshake_has_bytes(socket);
     if (!is_unfinished(socket) || (socket.linger_reset && !bytes) ||
-        socket.block->holders.load(std::memory_order_acquire) > 1 || !hold_open(socket)) {
+        process.arena().is_shared(socket.live_block()) || !hold_open(socket)) {
         return;
     }
     if (!keep_open(process, socket)) {
@@ -89,7 +89,7 @@ void leave_lingering_to_parent(Socket& socket) noexcept {
 }
 
 void await_proposal_at_exit(Process& process, Socket& socket) {
-    if (expects_proposal(socket) && socket.block->holders.load(std::memory_order_acquire) == 1) {
+    if (expects_proposal(socket) && !process.arena().is_shared(socket.live_block())) {
         settle_await_clc(process, socket, kExitWaitNs);
     }
 }

@@ -123,7 +123,8 @@ void Process::release_socket(Socket& socket) {
 
 void Process::end_socket(Socket& socket) {
     const bool connected = socket.kind.load(std::memory_order_acquire) == SocketKind::connection;
-    const bool foreign = connected && is_left_to_relatives(socket) && socket.channel.device == nullptr;
+    const bool foreign =
+        connected && is_left_to_relatives(*this, socket) && socket.channel.device == nullptr;
     if (connected && !foreign) {
         const Phase phase = socket.phase();
         if (Socket::is_ours(phase) && phase != Phase::smc) {

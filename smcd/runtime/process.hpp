@@ -101,6 +101,9 @@ public:
 
     void set_observer(PhaseObserver* observer) noexcept { observer_ = observer; }
 
+    /// Ends the holds of relatives that have ended; looks for such at most every 10 ms. For waiting sets, which cannot put
+    /// connections aside that others change. Thread: any; not with the registry of sockets locked.
+    void forget_ended_relatives();
     /// Waiting bytes go out before the memory that holds them does, and relatives no longer count on us.
     void before_exec();
     void after_failed_exec();
@@ -132,7 +135,8 @@ private:
     void settle_handshakes();
     void mark_inherited();
     void forget_sleepers();
-    void count_holders(int change);
+    template <typename F>
+    void for_each_block(F&& f);
     void learn_from(const Socket& socket);
     [[nodiscard]] UniqueFd open_stats_file() const noexcept;
 
@@ -160,6 +164,7 @@ private:
     std::vector<Socket*> inherited_; ///< between before_fork() and what follows it
     std::atomic<bool> exited_{false};
     UniqueFd stats_file_; ///< open since before a chroot()
+    std::atomic<std::uint64_t> next_relatives_ns_{0};
 };
 
 }  // namespace smcd

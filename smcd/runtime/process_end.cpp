@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cstddef>
+#include <utility>
 
 #include "smcd/base/clock.hpp"
 #include "smcd/base/high_fd.hpp"
@@ -52,25 +53,29 @@ void Process::learn_from(const Socket& socket) {
 void Process::tear_down(Socket& socket) {
     ConnBlock& block = *socket.block;
     const Phase phase = socket.phase();
-    const bool last = ConnArena::release(block);
+    Channel channel;
     if (socket.channel.device != nullptr) {
-        // Both directions: no copy of another thread is under way when the memory goes.
+        // Both directions: no copy of another thread is under way, and one that comes too late finds a closed channel.
         const DirectionGuard receiving(block.rx.lock);
         const DirectionGuard sending(block.tx.lock);
+        channel = std::exchange(socket.channel, closed_channel());
+    }
+    // Behind the locks, which are in the block: it may be another connection's as soon as we do not hold it.
+    const bool last = arena_.release(block);
+    if (channel.device != nullptr) {
         if (last) {
             if (phase == Phase::smc) {
-                say_goodbye(socket);
+                say_goodbye(socket, channel);
             }
             statistics_.absorb(block);
             learn_from(socket);
         }
         if (socket.pinned.exchange(false, std::memory_order_relaxed)) {
-            unpin_memory(socket.channel);
+            unpin_memory(channel);
         }
-        dmb_owners_.clear(*socket.device, socket.channel.dmb.index);
-        static_cast<void>(socket.device->unregister_dmb(socket.channel.dmb.token));
-        static_cast<void>(socket.device->detach_dmb(socket.channel.remote.token));
-        socket.channel = closed_channel();  // what a thread that comes too late finds behind the locks
+        dmb_owners_.clear(*socket.device, channel.dmb.index);
+        static_cast<void>(socket.device->unregister_dmb(channel.dmb.token));
+        static_cast<void>(socket.device->detach_dmb(channel.remote.token));
         socket.send_buffer.reset();
     }
     if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
@@ -91,7 +96,7 @@ void Process::at_exit() {
     const std::uint64_t end = monotonic_ns() + kExitLimitNs;
     for_each_socket([&](Socket& socket) {
         if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||
-            is_left_to_relatives(socket)) {
+            is_left_to_relatives(*this, socket)) {
             return;
         }
         const Phase phase = socket.phase();
@@ -104,8 +109,8 @@ void Process::at_exit() {
             statistics_.absorb(*socket.block);
         }
         if (socket.phase() == Phase::smc) {
-            if (socket.block->holders.load(std::memory_order_acquire) == 1) {
-                say_goodbye(socket);
+            if (!arena_.is_shared(*socket.block)) {
+                say_goodbye(socket, socket.channel);
             }
             statistics_.absorb(*socket.block);
         } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {

@@ -17,6 +17,8 @@ constexpr std::uint64_t kForkLimitNs = 5 * kNsPerMs;
 /// How long exec() waits for the Proposal of a client that has just connected.
 constexpr std::uint64_t kExecLimitNs = 20 * kNsPerMs;
 constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
+/// How often the ends of relatives are looked for, while connections seem to be shared.
+constexpr std::uint64_t kRelativesEveryNs = 10 * kNsPerMs;
 
 /// From here on, calls of other threads on a connection that nobody has touched find it inherited, and with one holder
 /// more: the child.
@@ -28,12 +30,24 @@ bool leave_untouched(Socket& socket) noexcept {
     if (guard.nested() || !is_untouched(socket)) {
         return false;
     }
-    socket.block->holders.fetch_add(1, std::memory_order_acq_rel);
+    Holder(kHolderUnnamed).enter(socket.block->holders);
     socket.inherited.store(true, std::memory_order_release);
     return true;
 }
 
 }  // namespace
+
+/// The blocks that this process holds. One that nobody holds any more is given to the next (ConnArena).
+template <typename F>
+void Process::for_each_block(F&& f) {
+    for (const auto& chunk : socket_chunks_) {
+        for (Socket& socket : *chunk) {
+            if (socket.block != nullptr) {
+                f(*socket.block);
+            }
+        }
+    }
+}
 
 /// A handshake cannot be shared: its machine, its DMB and its link belong to one process. What is under way is finished
 /// within a moment or given up; what has not begun is left to whoever begins it; a server that waits for Confirm takes the
@@ -71,22 +85,31 @@ void Process::before_exec() {
             settle_await_clc(*this, socket, frame ? end - now : kExecLimitNs);
         }
     });
-    count_holders(-1);
+    const Holder self = arena_.relatives().self();
+    for_each_block([&](ConnBlock& block) { self.leave(block.holders); });
 }
 
 void Process::after_failed_exec() {
-    count_holders(1);
+    const Holder self = arena_.relatives().self();
+    for_each_block([&](ConnBlock& block) { self.enter(block.holders); });
 }
 
-/// Whether this process has the connections open. One that nobody has any more is given to the next (ConnArena).
-void Process::count_holders(int change) {
-    for (const auto& chunk : socket_chunks_) {
-        for (Socket& socket : *chunk) {
-            if (socket.block != nullptr) {
-                socket.block->holders.fetch_add(static_cast<std::uint32_t>(change), std::memory_order_acq_rel);
-            }
-        }
+void Process::forget_ended_relatives() {
+    const std::uint64_t now = monotonic_ns();
+    std::uint64_t next = next_relatives_ns_.load(std::memory_order_relaxed);
+    if (now < next ||
+        !next_relatives_ns_.compare_exchange_strong(next, now + kRelativesEveryNs, std::memory_order_relaxed)) {
+        return;
     }
+    const std::unique_lock guard(sockets_mutex_, std::try_to_lock);  // whoever forks has it, and waits for our caller
+    if (!guard.owns_lock()) {
+        return;
+    }
+    std::uint64_t holders = 0;
+    for_each_block([&](ConnBlock& block) { holders |= block.holders.load(std::memory_order_relaxed); });
+    arena_.relatives().each_ended(holders, [this](std::uint64_t ended) {
+        for_each_block([ended](ConnBlock& block) { block.holders.fetch_and(~ended, std::memory_order_acq_rel); });
+    });
 }
 
 void Process::before_fork() {
@@ -101,9 +124,13 @@ void Process::before_fork() {
     }
     sockets_mutex_.lock();
     arena_.lock();
-    count_holders(1);
+    bool shares = false;
+    for_each_block([&](ConnBlock&) { shares = true; });
+    arena_.relatives().before_fork(shares);
+    const Holder child = arena_.relatives().child();
+    for_each_block([&](ConnBlock& block) { child.enter(block.holders); });
     for (Socket* socket : inherited_) {
-        socket->block->holders.fetch_sub(1, std::memory_order_acq_rel); // counted twice
+        Holder(kHolderUnnamed).leave(socket->block->holders);  // counted twice
     }
 }
 
@@ -117,6 +144,7 @@ void Process::mark_inherited() {
 }
 
 void Process::after_fork_in_parent() {
+    arena_.relatives().after_fork_in_parent();
     arena_.unlock();
     sockets_mutex_.unlock();
     mark_inherited();
@@ -146,6 +174,7 @@ void Process::forget_sleepers() {
 
 void Process::after_fork_in_child() {
     reset_thread_id();
+    arena_.relatives().after_fork_in_child();
     arena_.after_fork_in_child();
     arena_.unlock();
     sockets_mutex_.unlock();

@@ -101,7 +101,7 @@ void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
 /// while some are left: one stays for them.
 TcpNews look(Process& process, Socket& socket) {
     std::array<std::byte, 64> bytes;
-    const bool shared = socket.live_block().holders.load(std::memory_order_acquire) > 1;
+    const bool shared = process.arena().is_shared(socket.live_block());
     for (;;) {
         const ssize_t n = raw::recvfrom(
             socket.fd, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);

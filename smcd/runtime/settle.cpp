@@ -183,11 +183,11 @@ void dissolve_tcp(int fd) noexcept {
     raw::connect(fd, &nowhere, sizeof(nowhere));
 }
 
-void settle_before_close(Socket& socket) noexcept {
+void settle_before_close(Process& process, Socket& socket) noexcept {
     const ConnBlock& block = socket.live_block();
     if (socket.phase() != Phase::settling || socket.linger_reset ||
         (block.flags.load(std::memory_order_acquire) & kFlagSwallow) == 0 ||
-        !pre_buffer_empty(socket) || block.holders.load(std::memory_order_acquire) > 1) {
+        !pre_buffer_empty(socket) || process.arena().is_shared(socket.live_block())) {
         return;
     }
     raw::shutdown(socket.fd, SHUT_WR);

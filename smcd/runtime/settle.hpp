@@ -31,6 +31,6 @@ void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns);
 void dissolve_tcp(int fd) noexcept;
 /// Before the last close of a connection that is still settling: sends the FIN ahead, so that bytes of CLC that nobody will
 /// read draw no reset at the peer in front of the application's bytes.
-void settle_before_close(Socket& socket) noexcept;
+void settle_before_close(Process& process, Socket& socket) noexcept;
 
 }  // namespace smcd

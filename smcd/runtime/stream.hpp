@@ -40,7 +40,7 @@ ssize_t stream_send_short(Process& process, Socket& socket, const void* data, st
 /// shutdown(how). 0 or -ENOTCONN (the directions are shut down all the same).
 int stream_shutdown(Process& process, Socket& socket, int how);
 /// Phase::smc: whether TCP's state would be any but CLOSE: no reset, and not both ends have been said.
-[[nodiscard]] bool stream_connected(Socket& socket) noexcept;
+[[nodiscard]] bool stream_connected(Channel& channel) noexcept;
 /// Phase::smc: tells the peer which directions were shut down. Both: what it still sends draws a reset, as on TCP.
 void stream_tell_ends(Socket& socket) noexcept;
 

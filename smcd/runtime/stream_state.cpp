@@ -13,9 +13,9 @@
 
 namespace smcd {
 
-bool stream_connected(Socket& socket) noexcept {
-    static_cast<void>(RxPath(socket.channel).readable());  // takes in the peer's flags
-    const ConnBlock& block = socket.live_block();
+bool stream_connected(Channel& channel) noexcept {
+    static_cast<void>(RxPath(channel).readable());  // takes in the peer's flags
+    const ConnBlock& block = *channel.block;
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
     const bool both_ended =
@@ -39,7 +39,7 @@ void stream_tell_ends(Socket& socket) noexcept {
 
 int stream_shutdown(Process& process, Socket& socket, int how) {
     ConnBlock& block = socket.live_block();
-    const bool connected = socket.phase() != Phase::smc || stream_connected(socket);
+    const bool connected = socket.phase() != Phase::smc || stream_connected(socket.channel);
     const bool write = how == SHUT_WR || how == SHUT_RDWR;
     const bool read = how == SHUT_RD || how == SHUT_RDWR;
     if (read) {

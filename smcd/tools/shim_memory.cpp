@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 
+#include "smcd/core/relatives.hpp"
 #include "smcd/runtime/statistics.hpp"
 #include "smcd/tools/proc_files.hpp"
 #include "smcd/tools/remote_memory.hpp"
@@ -30,7 +31,7 @@ ConnView view_of(const ConnBlock& block) noexcept {
     view.phase = number(block.phase);
     view.role = block.role;
     view.generation = number(block.generation);
-    view.holders = number(block.holders) & ~kBlockEnding;
+    view.holders = count_holders(block.holders.load(std::memory_order_relaxed));
     view.flags = number(block.flags);
     view.fd = block.fd;
     view.pid = block.pid;

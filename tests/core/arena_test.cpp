@@ -16,7 +16,7 @@ TEST(ConnArenaTest, ABlockIsNobodyElsesUntilItIsFreed) {
     const auto arena = std::make_unique<ConnArena>();
     ConnBlock* const first = *arena->allocate();
 
-    ASSERT_TRUE(ConnArena::release(*first));
+    ASSERT_TRUE(arena->release(*first));
     std::set<ConnBlock*> others;
     for (int i = 0; i < kMany; ++i) {
         others.insert(*arena->allocate());
@@ -35,11 +35,14 @@ TEST(ConnArenaTest, ABlockIsNobodyElsesUntilItIsFreed) {
 TEST(ConnArenaTest, OnlyTheLastHolderEndsABlock) {
     const auto arena = std::make_unique<ConnArena>();
     ConnBlock& block = **arena->allocate();
-    block.holders.fetch_add(1);
+    const std::uint64_t self = arena->relatives().self().bit();
+    const std::uint64_t relative = self << 5U;
+    block.holders.fetch_or(relative);
 
-    EXPECT_FALSE(ConnArena::release(block));
-    EXPECT_EQ(block.holders.load(), 1U);
-    EXPECT_TRUE(ConnArena::release(block));
+    EXPECT_FALSE(arena->release(block));
+    EXPECT_EQ(block.holders.load(), relative);
+    block.holders.store(self);
+    EXPECT_TRUE(arena->release(block));
     EXPECT_NE(block.holders.load(), 0U);
     ConnArena::free(block);
     EXPECT_EQ(block.holders.load(), 0U);

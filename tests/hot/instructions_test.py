@@ -105,9 +105,20 @@ class Instructions(pair.Pair):
                 self.check(f"{word}_1_of_{connections}", counts[f"hot_{word}"], LOOKS)
 
 
+    def test_a_child_that_has_ended(self):
+        """A killed child was the last to share the connections: they are put aside as before."""
+        server, client = self.start_counted("--connections", "200")
+        self.do(server, "send 1")
+        self.do(client, "child 0")
+        self.do(client, f"epoll {LOOKS}")
+        counts = self.finish_counting(server, client)
+        self.check("epoll_1_of_200_after_fork", counts["hot_epoll"], LOOKS)
+
+
 class InstructionsOfTheLibrary(Instructions):
     program = "hot_library"
     test_looks_at_many = None
+    test_a_child_that_has_ended = None
 
     def test_messages(self):
         self.count_messages("library")

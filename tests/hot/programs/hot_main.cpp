@@ -10,9 +10,12 @@
 // MODE script: obeys lines of standard input, each answered by "done". send K, recv K: K messages
 // of 64 B on the first connection. poll K, select K, epoll K: K looks at all connections. Each in a
 // function hot_WORD, for callgrind.
+// child 0|1: a child that is killed at once, or stays.
 #include <sched.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/wait.h>
 
 #include <array>
 #include <cerrno>
@@ -239,6 +242,22 @@ int settled_set(const std::vector<Handle>& all) {
 }
 #endif
 
+/// A child that inherits everything and ends without a word, at once or when it is killed.
+void have_child(bool stays) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        while (stays) {
+            ::pause();
+        }
+        ::kill(::getpid(), SIGKILL);
+    }
+    if (stays) {
+        std::printf("child %d\n", static_cast<int>(child));
+    } else {
+        ::waitpid(child, nullptr, 0);
+    }
+}
+
 void obey(const std::vector<Handle>& all) {
     std::string word;
     long count = 0;
@@ -250,6 +269,8 @@ void obey(const std::vector<Handle>& all) {
             hot_send(all.front(), count);
         } else if (word == "recv") {
             hot_recv(all.front(), count);
+        } else if (word == "child") {
+            have_child(count != 0);
 #ifndef SMCD_HOT_LIBRARY
         } else if (word == "poll") {
             hot_poll(all.data(), all.size(), count);
