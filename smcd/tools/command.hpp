@@ -32,7 +32,7 @@ void add_explain(CLI::App& program, int& status);
 void add_info(CLI::App& program, int& status);
 /// `ueid` and `seid`.
 void add_eids(CLI::App& program, int& status);
-/// Commands that are programs of their own beside smcu: bench, fabric, device.
+/// Commands that are programs of their own beside smcu: bench, jitter, fabric, device.
 [[nodiscard]] bool is_sibling(std::string_view command);
 /// For the help alone: their words go to become_sibling(), unread.
 void add_siblings(CLI::App& program);

@@ -22,9 +22,10 @@ struct Sibling {
     const char* help;
 };
 
-constexpr std::array<Sibling, 3> kSiblings{
+constexpr std::array<Sibling, 4> kSiblings{
     {
      {"bench", "smcu-bench", false, "Measure our paths beside TCP and UNIX sockets"},
+     {"jitter", "smcu-jitter", false, "Tell the noise of the machine and of the transport apart"},
      {"fabric", "smcu-fabric", true, "Serve and show shared memory between machines"},
      {"device", "smcu-fabric", true, "Show the devices of this configuration, drain one"},
      }
