@@ -64,7 +64,16 @@ private:
 /// The entries of one smcd_poll() and the kernel's share of them.
 class PollCall {
 public:
-    PollCall(std::span<smcd_pollfd> entries) : entries_(entries), kernel_(entries.size() + 1) {}
+    explicit PollCall(std::span<smcd_pollfd> entries) : entries_(entries) {
+        if (entries.size() >= inline_.size()) {
+            heap_.resize(entries.size() + 1);
+        }
+        kernel_ =
+            std::span<pollfd>(heap_.empty() ? inline_.data() : heap_.data(), entries.size() + 1);
+    }
+
+    PollCall(const PollCall&) = delete;
+    PollCall& operator=(const PollCall&) = delete;
 
     /// Fills revents; how many are ready, or -errno. kernel: ask the kernel, too.
     int look(bool kernel) {
@@ -142,7 +151,9 @@ private:
     }
 
     std::span<smcd_pollfd> entries_;
-    std::vector<pollfd> kernel_;
+    std::array<pollfd, 64> inline_; ///< few enough need no memory
+    std::vector<pollfd> heap_;
+    std::span<pollfd> kernel_; ///< one of both, with room for the doorbell
     bool in_kernel_ = false;
 };
 

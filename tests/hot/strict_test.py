@@ -63,13 +63,22 @@ class Strict(pair.Pair):
 class StrictSets(Strict):
     """Through poll() and select(), which look at connections of ours alone."""
 
+    modes = ("poll", "select")
+
     def test_isolated_is_alone_with_its_memory(self):
-        for mode in ("poll", "select"):
+        for mode in self.modes:
             self.assert_nothing(self.run_strict(mode, "all", MESSAGES // 4, "isolated"))
 
     test_balanced_asks_for_wake_ups_only = None
     test_efficient_sleeps_and_nothing_else = None
     test_the_filter_is_there = None
+
+
+class StrictSetsOfTheLibrary(StrictSets):
+    """smcd_poll()."""
+
+    program = "hot_library"
+    modes = ("poll",)
 
 
 class StrictLibrary(Strict):
