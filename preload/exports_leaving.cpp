@@ -1,6 +1,7 @@
 // Calls after which stdio or another program uses a descriptor. Floor 4.
 #include <aio.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdarg>
@@ -119,6 +120,20 @@ SMCD_EXPORT int posix_spawnp(pid_t* pid,
                              char* const* envp) {
     before_spawn();
     return real_calls().posix_spawnp(pid, file, actions, attributes, argv, envp);
+}
+
+SMCD_EXPORT int prctl(int option, ...) noexcept {
+    va_list arguments;
+    va_start(arguments, option);
+    unsigned long values[4];
+    for (unsigned long& value : values) {
+        value = va_arg(arguments, unsigned long);
+    }
+    va_end(arguments);
+    if (Shim* self = shim(); self != nullptr && option == PR_SET_SECCOMP && !self->in_vfork_child()) {
+        leave_for_sandbox(*self);
+    }
+    return real_calls().prctl(option, values[0], values[1], values[2], values[3]);
 }
 
 SMCD_EXPORT int system(const char* command) {

@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <cstdarg>
@@ -12,6 +13,7 @@
 
 #include "preload/exports.hpp"
 #include "preload/forking.hpp"
+#include "preload/leaving.hpp"
 #include "smcd/base/raw_syscall.hpp"
 
 using namespace smcd::
@@ -255,6 +257,8 @@ Result route_process(long call, const Arguments& a) {
     switch (call) {
     case SYS_execve:
         return execve(a.pointer<char>(0), a.pointer<char*>(1), a.pointer<char*>(2));
+    case SYS_prctl:
+        return prctl(a.number(0), a.values[1], a.values[2], a.values[3], a.values[4]);
     case SYS_execveat:
         return execveat(
             a.number(0), a.pointer<char>(1), a.pointer<char*>(2), a.pointer<char*>(3), a.number(4));
@@ -265,6 +269,9 @@ Result route_process(long call, const Arguments& a) {
         return {};
     case SYS_exit_group:
         last_words();
+        return {};
+    case SYS_seccomp:
+        leave_for_sandbox(*shim());
         return {};
     case SYS_io_uring_setup:
         // Rings of the kernel would pass us by; without them event loops use epoll.

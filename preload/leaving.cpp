@@ -56,6 +56,13 @@ void leave_survivors_of_exec(Shim& shim) noexcept {
     errno = saved;
 }
 
+void leave_for_sandbox(Shim& shim) noexcept {
+    shim.process.enter_sandbox();
+    for (int fd = 0; fd < shim.table.end(); ++fd) {
+        leave_whole(shim, fd, Reason::unsupported_call);
+    }
+}
+
 void leave_passed(Shim& shim, const msghdr& message) noexcept {
     auto& header = const_cast<msghdr&>(message);  // CMSG_FIRSTHDR and CMSG_NXTHDR only read
     for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {

@@ -21,6 +21,9 @@ bool leave_for_good(Shim& shim, int fd, Reason reason) noexcept;
 /// Before exec() or a spawn: every connection of which a descriptor survives it.
 void leave_survivors_of_exec(Shim& shim) noexcept;
 
+/// Before a system call filter (seccomp): all connections, and those to come.
+void leave_for_sandbox(Shim& shim) noexcept;
+
 /// Before sendmsg() on any other socket: the connections whose descriptors the message passes.
 void leave_passed(Shim& shim, const msghdr& message) noexcept;
 

@@ -60,7 +60,7 @@ void inherit_timeouts(Socket& socket, const Socket& listener) noexcept {
 
 Reason opening_client(Process& process, Socket& socket, const sockaddr* address, socklen_t length) {
     socket.destination = TcpAddress::from(address, length);
-    if (socket.stays_on_tcp) {
+    if (socket.stays_on_tcp || process.sandboxed()) {
         return Reason::unsupported_call;
     }
     const bool skip =
@@ -114,9 +114,13 @@ OpenedServer opened_server(Process& process, Socket& socket, const Socket& liste
             process, socket, Role::server, other ? Reason::other_network : Reason::peer_no_smc);
         return {};
     }
-    const bool refuse = marked == Marked::unknown || !process.ready_for_smc();
+    const bool refuse =
+        marked == Marked::unknown || process.sandboxed() || !process.ready_for_smc();
     if (!process.make_connection(socket, Role::server, Phase::handshake)) {
         return {};
+    }
+    if (process.sandboxed()) {
+        return {ServerOpening::refused, Reason::unsupported_call};
     }
     if (refuse) {
         return {ServerOpening::refused,

@@ -99,6 +99,10 @@ public:
     /// Pins the memory of an accelerated connection, once, if its profile says so.
     void pin_if_wanted(Socket& socket) noexcept;
 
+    /// A system call filter is about to forbid what acceleration needs: new connections stay on TCP from now on.
+    void enter_sandbox() noexcept { sandboxed_.store(true, std::memory_order_relaxed); }
+    [[nodiscard]] bool sandboxed() const noexcept { return sandboxed_.load(std::memory_order_relaxed); }
+
     void set_observer(PhaseObserver* observer) noexcept { observer_ = observer; }
 
     /// Ends the holds of relatives that have ended; looks for such at most every 10 ms. For waiting sets, which cannot put
@@ -162,6 +166,7 @@ private:
     std::array<std::atomic<SocketChunk*>, kSocketChunksMax> chunk_index_{}; ///< of the same
     std::vector<Socket*> free_sockets_;
     std::vector<Socket*> inherited_; ///< between before_fork() and what follows it
+    std::atomic<bool> sandboxed_{false};
     std::atomic<bool> exited_{false};
     UniqueFd stats_file_; ///< open since before a chroot()
     std::atomic<std::uint64_t> next_relatives_ns_{0};

@@ -121,6 +121,7 @@ std::span<const Case> reset_cases();
 std::span<const Case> option_cases();
 std::span<const Case> descriptor_cases();
 std::span<const Case> bypass_cases();
+std::span<const Case> handed_on_cases();
 std::span<const Case> process_cases();
 std::span<const Case> connecting_cases();
 std::span<const Case> polling_cases();

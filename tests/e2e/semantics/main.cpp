@@ -27,6 +27,7 @@ std::vector<Case> all_cases() {
                             option_cases(),
                             descriptor_cases(),
                             bypass_cases(),
+                            handed_on_cases(),
                             process_cases(),
                             connecting_cases(),
                             polling_cases(),
