@@ -2,7 +2,8 @@
 //
 // Spinning as long as a sleep costs is at most twice as dear as knowing the future. The budget follows the gaps that were
 // observed; it falls to zero (with a rare probe) where spinning does not pay, and at once when the thread was preempted
-// while it spun, which shows that CPUs are scarce. Limits that say `always` (profile isolated) leave all that out: the
+// while it spun, which shows that CPUs are scarce. Near misses in a row show the same: what comes as soon as the waiter
+// sleeps may have waited for its CPU. Limits that say `always` (profile isolated) leave all that out: the
 // waiter polls for max_ns whatever was seen before, and looks at the clock only after kRound polls, so that a wait that
 // is over sooner makes no call at all.
 #pragma once
@@ -48,6 +49,8 @@ public:
         budget_ns_ = kFirstBudgetNs;
         waits_ = 0;
         mean_gap_ns_ = kFirstGapNs;
+        near_misses_ = 0;
+        probe_every_ = kProbeEvery;
     }
 
     /// Polls `ready` within the budget, and not beyond the deadline (monotonic, or kForever). peer_cpu: where the other
@@ -74,6 +77,7 @@ public:
             }
             const std::uint64_t now = monotonic_ns();
             if (now - last > kPreemptedNs) {
+                missed_ = true;
                 budget_ns_ = 0;
                 return Outcome::miss;
             }
@@ -88,10 +92,21 @@ public:
     /// Whether on_slept() makes any difference.
     [[nodiscard]] bool tells_time() const noexcept { return !limits().always; }
 
-    /// After a sleep: how long the whole wait took. A near miss makes the next budget larger.
+    /// After a sleep: how long the whole wait took. A near miss makes the next budget larger, unless it is one of many.
     void on_slept(std::uint64_t waited_ns) noexcept {
         const std::uint32_t limit = limits().max_ns;
-        if (waited_ns < limit && !limits().always) {
+        if (limits().always) {
+            return;
+        }
+        if (waited_ns >= limit) {
+            near_misses_ = std::min(near_misses_, kNearMissesMax / 2);  // an idle while: things may have changed
+            return;
+        }
+        if (missed_ && ++near_misses_ >= kNearMissesMax) {
+            near_misses_ = kNearMissesMax;
+            probe_every_ = std::min(probe_every_ * 2, kProbeEveryMax);
+            budget_ns_ = 0;
+        } else if (near_misses_ < kNearMissesMax) {
             budget_ns_ = std::min<std::uint32_t>(limit, static_cast<std::uint32_t>(waited_ns) * 2);
         }
     }
@@ -99,7 +114,9 @@ public:
 private:
     static constexpr std::uint32_t kPreemptedNs = 100'000;
     static constexpr std::uint32_t kFloorNs = 3'000;
-    static constexpr std::uint32_t kProbeEvery = 32;
+    static constexpr std::uint32_t kProbeEvery = 32; ///< waits; doubles while near misses go on
+    static constexpr std::uint32_t kProbeEveryMax = 1024;
+    static constexpr std::uint32_t kNearMissesMax = 4;
     static constexpr std::uint32_t kProbeNs = 10'000;
     static constexpr std::uint32_t kFirstBudgetNs = 10'000;
     static constexpr std::int64_t kFirstGapNs = 1'000;
@@ -135,11 +152,12 @@ private:
 
     std::uint32_t next_budget(std::uint32_t peer_cpu) noexcept {
         const std::uint32_t limit = limits().max_ns;
+        missed_ = false;
         if (limit == 0 || peer_cpu == own_cpu()) {
             return 0;
         }
         if (budget_ns_ == 0) {
-            return ++waits_ % kProbeEvery == 0 ? std::min(kProbeNs, limit) : 0;
+            return ++waits_ % probe_every_ == 0 ? std::min(kProbeNs, limit) : 0;
         }
         return budget_ns_;
     }
@@ -148,9 +166,12 @@ private:
         mean_gap_ns_ += (gap_ns - mean_gap_ns_) / 8;
         const auto wanted = static_cast<std::uint32_t>(std::max<std::int64_t>(mean_gap_ns_, 0)) * 4;
         budget_ns_ = std::clamp(wanted + kFloorNs, kFloorNs, std::max(limits().max_ns, kFloorNs));
+        near_misses_ = 0;
+        probe_every_ = kProbeEvery;
     }
 
     void on_miss() noexcept {
+        missed_ = true;
         budget_ns_ /= 2;
         if (budget_ns_ < kFloorNs) {
             budget_ns_ = 0;
@@ -160,6 +181,9 @@ private:
     std::atomic<const SpinLimits*> own_limits_{nullptr};
     std::uint32_t budget_ns_ = kFirstBudgetNs;
     std::uint32_t waits_ = 0;
+    std::uint32_t near_misses_ = 0; ///< since the last hit
+    std::uint32_t probe_every_ = kProbeEvery;
+    bool missed_ = false; ///< in this wait
     std::int64_t mean_gap_ns_ = kFirstGapNs;
 };
 

@@ -65,6 +65,35 @@ TEST(Spin, AdaptsUnlessItAlwaysPolls) {
     EXPECT_FALSE(always.tells_time());
 }
 
+TEST(Spin, NearMissesInARowEndIt) {
+    // The other side runs as soon as we sleep: it waits for our CPU.
+    SpinPolicy spin;
+    spin.set_limits(&kShort);
+    int misses = 0;
+    for (int i = 0; i < 1000; ++i) {
+        const Outcome outcome = spin.spin(0, kForever, []() noexcept { return false; });
+        misses += outcome == Outcome::miss ? 1 : 0;
+        spin.on_slept(20'000);
+    }
+    EXPECT_LT(misses, 20);
+    for (int i = 0; i < 1024 && spin.spin(0, kForever, After{1}) != Outcome::hit; ++i) {
+        spin.on_slept(20'000);
+    }
+    EXPECT_EQ(spin.spin(0, kForever, After{1}), Outcome::hit) << "a probe that hits begins anew";
+}
+
+TEST(Spin, BurstsBehindIdleTimesPoll) {
+    SpinPolicy spin;
+    spin.set_limits(&kShort);
+    for (int i = 0; i < 20; ++i) {
+        static_cast<void>(spin.spin(0, kForever, []() noexcept { return false; }));
+        spin.on_slept(kNsPerMs);
+    }
+    EXPECT_EQ(spin.spin(0, kForever, After{1}), Outcome::skipped);
+    spin.on_slept(10'000);
+    EXPECT_EQ(spin.spin(0, kForever, After{1}), Outcome::hit);
+}
+
 TEST(Spin, EndsAtTheDeadline) {
     constexpr SpinLimits kLong{4'000'000'000, true};
     SpinPolicy spin;
