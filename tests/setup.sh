@@ -13,7 +13,7 @@ packages_of() {
         ;;
     test)
         echo python3 binutils procps iproute2 curl socat tshark \
-            redis-server redis-tools nginx-light wrk iperf3 memcached openssl \
+            redis-server redis-tools nginx-light wrk iperf3 sockperf memcached openssl \
             valgrind postgresql mariadb-server haproxy apache2 openssh-server openssh-client rsync \
             nodejs default-jdk-headless mosquitto mosquitto-clients \
             qemu-system-x86 busybox-static cpio

@@ -103,7 +103,7 @@ class Process:
                                       stdout=subprocess.PIPE, stderr=self.stderr_file,
                                       env=environment, start_new_session=True)
         self.pid = self.popen.pid
-        self.output = b""
+        self.output = bytearray()
         self._lines = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -115,7 +115,7 @@ class Socat(RealCase):
         with open(self.folder / "in", "rb") as file:
             client = self.client("socat", "-t", 20, "-", f"TCP:127.0.0.1:{ports[1]}", stdin=file)
         client.wait(60)
-        same = len(os.path.commonprefix((client.output, data)))
+        same = len(os.path.commonprefix((bytes(client.output), data)))
         self.assertEqual(same, len(data), f"{len(client.output)} bytes came, {same} as sent\n"
                                           f"{client.stderr()}")
         relay.stop()
