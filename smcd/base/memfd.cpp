@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -38,6 +39,17 @@ long open_memfd(const char* name) noexcept {
 
 } // namespace
 
+Result<void> size_memfd(int fd, std::size_t size_bytes) noexcept {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size_bytes) {
+        return Error(std::errc::file_too_large); // the kernel would kill us for trying
+    }
+    if (::ftruncate(fd, static_cast<off_t>(size_bytes)) != 0) {
+        return errno_error();
+    }
+    return {};
+}
+
 Result<UniqueFd> create_memfd(const char* name, std::size_t size_bytes) noexcept {
     if (size_bytes == 0 || size_bytes > kMemfdBytesMax) {
         return Error(std::errc::invalid_argument);
@@ -47,9 +59,7 @@ Result<UniqueFd> create_memfd(const char* name, std::size_t size_bytes) noexcept
         return errno_error();
     }
     UniqueFd fd(static_cast<int>(raw));
-    if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) {
-        return errno_error();
-    }
+    SMCD_TRY_VOID(size_memfd(fd.get(), size_bytes));
     return fd;
 }
 

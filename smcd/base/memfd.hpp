@@ -10,8 +10,12 @@
 
 namespace smcd {
 
+/// Gives a new memory file its size. Errors: EFBIG where RLIMIT_FSIZE forbids it (ftruncate() would raise
+/// SIGXFSZ), those of ftruncate().
+[[nodiscard]] Result<void> size_memfd(int fd, std::size_t size_bytes) noexcept;
+
 /// A memfd of exactly size_bytes (1 .. kMemfdBytesMax), zeroed, CLOEXEC, not sealed yet.
-/// Errors: EINVAL (size), those of memfd_create() and ftruncate().
+/// Errors: EINVAL (size), those of memfd_create() and size_memfd().
 [[nodiscard]] Result<UniqueFd> create_memfd(const char* name, std::size_t size_bytes) noexcept;
 
 /// Fixes the size for good: seals SHRINK, GROW and SEAL, and extra_seals (such as

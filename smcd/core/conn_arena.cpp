@@ -10,6 +10,7 @@
 #include <span>
 
 #include "smcd/base/clock.hpp"
+#include "smcd/base/memfd.hpp"
 #include "smcd/base/unique_fd.hpp"
 
 namespace smcd {
@@ -47,9 +48,7 @@ Result<void> ConnArena::grow() {
     }
     constexpr std::size_t kPage = 4096;
     constexpr std::size_t kBytes = (sizeof(ConnChunk) + kPage - 1) / kPage * kPage;
-    if (::ftruncate(fd.get(), static_cast<off_t>(kBytes)) != 0) {
-        return errno_error();
-    }
+    SMCD_TRY_VOID(size_memfd(fd.get(), kBytes));
     SMCD_TRY(Mapping mapping, Mapping::map_shared(fd.get(), kBytes, PROT_READ | PROT_WRITE));
     ConnChunkHeader& header = chunk_of(mapping).header;
     header.version = kConnChunkVersion;

@@ -1,10 +1,13 @@
 // How connections and the process end. Floor 3.
 #include <fcntl.h>
+#include <signal.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include "smcd/base/clock.hpp"
@@ -32,6 +35,19 @@ void count_tcp_bytes(ProcessPage& page, int fd) noexcept {
         length >= offsetof(tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received)) {
         page.tcp_tx_bytes.fetch_add(info.tcpi_bytes_acked, std::memory_order_relaxed);
         page.tcp_rx_bytes.fetch_add(info.tcpi_bytes_received, std::memory_order_relaxed);
+    }
+}
+
+/// A program that has given up writing files (RLIMIT_FSIZE) would be killed for it.
+void append_quietly(int fd, const std::string& line) noexcept {
+    sigset_t quiet;
+    sigset_t before;
+    ::sigemptyset(&quiet);
+    ::sigaddset(&quiet, SIGXFSZ);
+    ::pthread_sigmask(SIG_BLOCK, &quiet, &before);
+    const bool refused = raw::write(fd, line.data(), line.size()) < 0 && errno == EFBIG;
+    if (!refused) {  // else it is pending, and the process is about to end
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
 }
 
@@ -123,8 +139,7 @@ void Process::at_exit() {
     // One append of one line: lines of several processes do not mix.
     const UniqueFd file = open_stats_file();
     const int fd = file.valid() ? file.get() : stats_file_.get();
-    const std::string line = statistics_.json_line();
-    static_cast<void>(raw::write(fd, line.data(), line.size()));
+    append_quietly(fd, statistics_.json_line());
 }
 
 UniqueFd Process::open_stats_file() const noexcept {

@@ -8,6 +8,7 @@
 
 #include "devices/api/device_kind.hpp"
 #include "smcd/base/clock.hpp"
+#include "smcd/base/memfd.hpp"
 #include "smcd/base/unique_fd.hpp"
 
 namespace smcd {
@@ -69,7 +70,7 @@ void Statistics::map_page() noexcept {
     mapping_.reset();
     page_ = &fallback_;
     const UniqueFd fd(static_cast<int>(::syscall(SYS_memfd_create, "smcd-proc", 1U /* CLOEXEC */)));
-    if (fd.valid() && ::ftruncate(fd.get(), kPageBytes) == 0) {
+    if (fd.valid() && size_memfd(fd.get(), kPageBytes)) {
         auto mapping = Mapping::map_shared(fd.get(), kPageBytes, PROT_READ | PROT_WRITE);
         if (mapping) {
             mapping_ = *std::move(mapping);

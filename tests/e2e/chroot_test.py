@@ -57,5 +57,19 @@ class Chroot(lib.Case):
                     self.run_pair(server_when, client_when)
 
 
+class FileSize(lib.Case):
+    def test_program_that_may_write_no_file(self):
+        """RLIMIT_FSIZE counts for memory files and statistics, too; SIGXFSZ would kill it."""
+        for limit in (0, 100, 100_000):
+            server = self.server(lib.program("e2e_actor"), "listen", "accept",
+                                 "pattern-recv:3M", "shutdown:wr", "recv-all")
+            client = self.client(lib.program("e2e_actor"), f"connect:{server.port()}",
+                                 "pattern-send:3M", "shutdown:wr", "recv-all",
+                                 wrap=["prlimit", f"--fsize={limit}", *lib.WRAP_C])
+            with self.subTest(limit=limit):
+                client.finish()
+                self.assertIn(f"pattern {3 << 20} full", server.finish())
+
+
 if __name__ == "__main__":
     lib.main()
