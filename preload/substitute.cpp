@@ -103,6 +103,12 @@ void copy_settings(const Socket& socket, int to) noexcept {
     }
 }
 
+/// A new connection could not show the error.
+bool was_reset(const ConnBlock& block) noexcept {
+    return (block.flags.load(std::memory_order_acquire) & kFlagReset) != 0 ||
+           (block.rx.peer_flags.load(std::memory_order_acquire) & kPeerConnAbort) != 0;
+}
+
 std::uint64_t inode_of(int fd) noexcept {
     struct stat info {};
     return ::fstat(fd, &info) == 0 ? info.st_ino : 0;
@@ -130,11 +136,13 @@ bool substitute(Shim& shim, Socket& socket, Reason reason, bool for_relatives_to
         errno = saved;
         return false;
     };
-    if (!socket.accelerated() ||
-        (socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
+    if (!socket.accelerated()) {
         return give_up();
     }
-    const std::uint32_t unread = stream_unread(shim.process, socket);
+    const std::uint32_t unread = stream_unread(shim.process, socket); // and what the peer has said last
+    if (was_reset(*socket.block)) {
+        return give_up();
+    }
     const std::unique_ptr<char[]> bytes(new (std::nothrow) char[unread + 1]);
     if (unread == 0 || bytes == nullptr) {
         return give_up();
