@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 
 #include <array>
+#include <cstddef>
 #include <memory>
 #include <new>
 #include <optional>
@@ -87,14 +89,36 @@ bool fill(int fd, const char* bytes, std::size_t count) noexcept {
     return true;
 }
 
+struct Option {
+    int level;
+    int name;
+};
+
+constexpr Option kOptions[] = {
+    {SOL_SOCKET,  SO_RCVTIMEO     },
+    {SOL_SOCKET,  SO_SNDTIMEO     },
+    {SOL_SOCKET,  SO_LINGER       },
+    {SOL_SOCKET,  SO_KEEPALIVE    },
+    {SOL_SOCKET,  SO_REUSEADDR    },
+    {SOL_SOCKET,  SO_REUSEPORT    },
+    {SOL_SOCKET,  SO_PRIORITY     },
+    {IPPROTO_TCP, TCP_NODELAY     },
+    {IPPROTO_TCP, TCP_KEEPIDLE    },
+    {IPPROTO_TCP, TCP_KEEPINTVL   },
+    {IPPROTO_TCP, TCP_KEEPCNT     },
+    {IPPROTO_TCP, TCP_USER_TIMEOUT},
+};
+
 void copy_settings(const Socket& socket, int to) noexcept {
-    for (const int name : {SO_RCVTIMEO, SO_SNDTIMEO}) {
-        timeval limit{};
-        socklen_t length = sizeof(limit);
-        if (raw::getsockopt(socket.fd, SOL_SOCKET, name, &limit, &length) == 0) {
-            raw::setsockopt(to, SOL_SOCKET, name, &limit, length);
+    for (const auto& [level, name] : kOptions) {
+        std::array<std::byte, sizeof(timeval)> value{};
+        socklen_t length = value.size();
+        if (raw::getsockopt(socket.fd, level, name, value.data(), &length) == 0) {
+            raw::setsockopt(to, level, name, value.data(), length);
         }
     }
+    const auto low_water = static_cast<int>(socket.low_water);
+    raw::setsockopt(to, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water));
     if (socket.is_non_blocking()) {
         raw::fcntl(to, F_SETFL, raw::fcntl(to, F_GETFL) | O_NONBLOCK);
     }
