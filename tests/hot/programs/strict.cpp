@@ -97,8 +97,9 @@ public:
     [[nodiscard]] bool install() {
         rules_.push_back(kill());
         sock_fprog program{static_cast<unsigned short>(rules_.size()), rules_.data()};
+        // The library would leave its connections to TCP for a filter that it sees coming.
         return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-               ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+               direct_call(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, address_of(&program)) == 0;
     }
 
 private:
