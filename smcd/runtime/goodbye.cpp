@@ -18,6 +18,10 @@ bool lingers_zero(const Socket& socket) noexcept {
            setting.l_linger == 0;
 }
 
+void set_linger(int fd, const linger& setting) noexcept {
+    raw::setsockopt(fd, SOL_SOCKET, SO_LINGER, &setting, sizeof(setting));
+}
+
 }  // namespace
 
 void say_goodbye(Socket& socket, Channel& channel) {
@@ -26,8 +30,12 @@ void say_goodbye(Socket& socket, Channel& channel) {
     // When both ends have been said TCP's connection is over, and nothing is left to be reset.
     const bool unread = rx.readable() > 0;
     const bool was_reset = (socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0;
-    const bool abort = was_reset || ((lingers_zero(socket) || unread) && stream_connected(channel));
+    const bool hard = lingers_zero(socket);
+    const bool abort = was_reset || ((hard || unread) && stream_connected(channel));
     if (!abort) {
+        if (hard) {
+            set_linger(socket.fd, {0, 0});
+        }
         // In front of our flag: who closes first keeps TIME_WAIT, and a peer that sees the flag may close at once.
         raw::shutdown(socket.fd, SHUT_WR);
     }
@@ -39,8 +47,7 @@ void say_goodbye(Socket& socket, Channel& channel) {
     std::array<std::byte, 64> rest;
     raw::recvfrom(socket.fd, rest.data(), rest.size(), MSG_DONTWAIT, nullptr, nullptr);
     if ((socket.block->tx.state_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0) {
-        const linger reset{1, 0};
-        raw::setsockopt(socket.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));  // TCP's end is the same
+        set_linger(socket.fd, {1, 0});  // TCP's end is the same
     }
 }
 
