@@ -15,13 +15,13 @@ namespace {
 ssize_t peek_ring(smcd_sock& sock, smcd_span spans[2], std::size_t min_bytes, int flags) noexcept {
     Socket& socket = *sock.socket;
     RxPath path(socket.channel);
-    const std::size_t wanted =
-        std::clamp<std::size_t>(min_bytes, 1, socket.channel.own.ring_bytes / 2);
     bool waited = false;
     for (;;) {
         if (socket.phase() != Phase::smc) {
-            return kUseTcp;
+            return kUseTcp; // the channel is being filled, perhaps
         }
+        const std::size_t wanted =
+            std::clamp<std::size_t>(min_bytes, 1, socket.channel.own.ring_bytes / 2);
         const bool ended = path.ended(); // first: what came in front of the end is there by then
         const RxPath::Spans unread = path.peek_spans();
         const std::size_t sum = unread.first.size() + unread.second.size();

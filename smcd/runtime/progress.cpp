@@ -279,7 +279,8 @@ bool Progress::watch(Socket& socket) {
     }
     socket.watch_epoch.store(epoch(), std::memory_order_relaxed);
     watch_devices();
-    if (socket.device != nullptr && socket.device->wants_looks()) {
+    // The thread watches already, and may have gone on with the handshake.
+    if (dev::LinkedDevice* const device = socket.device; device != nullptr && device->wants_looks()) {
         look_after_devices();
     }
     return true;

@@ -43,6 +43,21 @@ enum class SocketKind : std::uint32_t {
 /// poll() bits that a Socket reports by itself (POLLIN, POLLOUT, POLLRDHUP, POLLHUP, POLLERR, POLLRDNORM, POLLWRNORM).
 using PollMask = std::uint32_t;
 
+/// A device of the process. Whoever drives the handshake sets it; any thread looks.
+class DevicePointer {
+public:
+    DevicePointer& operator=(dev::LinkedDevice* device) noexcept {
+        device_.store(device, std::memory_order_release);  // sync: socket-device
+        return *this;
+    }
+    // NOLINTNEXTLINE(google-explicit-constructor): reads as the pointer that it is
+    operator dev::LinkedDevice*() const noexcept { return device_.load(std::memory_order_acquire); }
+    dev::LinkedDevice* operator->() const noexcept { return *this; }
+
+private:
+    std::atomic<dev::LinkedDevice*> device_{nullptr};
+};
+
 class Socket {
 public:
     std::atomic<SocketKind> kind{SocketKind::free};
@@ -68,7 +83,7 @@ public:
     ConnBlock* block = nullptr;
     Channel channel;
     Mapping send_buffer;                      ///< devices that copy: the channel's
-    dev::LinkedDevice* device = nullptr;      ///< of the channel, or of the DMB of a server's handshake
+    DevicePointer device;                     ///< of the channel, or of the DMB of a server's handshake
     std::atomic<const Profile*> profile{nullptr}; ///< its own; nullptr: the process's
     std::atomic<bool> pinned{false};          ///< pin_memory() was called for the channel
     SpinPolicy spin_data;

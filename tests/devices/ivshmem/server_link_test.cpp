@@ -132,6 +132,7 @@ TEST_F(ServerLinkTest, NonsenseIsRefused) {
 }
 
 TEST_F(ServerLinkTest, AServerThatStopsOrHangsUpInTheMiddleIsAnError) {
+    server_.talk_to_the_impatient();
     for (int messages = 0; messages < 4; ++messages) {
         for (const bool hangs_up : {true, false}) {
             std::thread script([&] {
@@ -145,7 +146,7 @@ TEST_F(ServerLinkTest, AServerThatStopsOrHangsUpInTheMiddleIsAnError) {
                 }
             });
             UniqueFd memory;
-            auto link = connect(memory, 50 * kNsPerMs);
+            auto link = connect(memory, hangs_up ? kTimeoutNs : 50 * kNsPerMs);
             script.join();
             EXPECT_FALSE(link) << messages << hangs_up;
             server_.hang_up();
