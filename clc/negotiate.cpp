@@ -208,7 +208,8 @@ std::uint32_t wire_code(Reason reason) noexcept {
         return code;
     }
     if (reason == Reason::peer_uid || reason == Reason::not_local ||
-        reason == Reason::device_drained || reason == Reason::fabric_unavailable) {
+        reason == Reason::device_drained || reason == Reason::fabric_unavailable ||
+        reason == Reason::device_lost) {
         return static_cast<std::uint32_t>(Reason::no_smcd_v2_device);
     }
     return static_cast<std::uint32_t>(Reason::configuration_error);

@@ -22,10 +22,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "devices/api/device_kind.hpp"
 #include "devices/api/dmb.hpp"
+#include "devices/api/fabric_event.hpp"
 #include "smcd/base/ids.hpp"
 #include "smcd/base/result.hpp"
 
@@ -122,6 +124,26 @@ public:
 
     /// Whether an administrator wants connections off the device. Never blocks.
     [[nodiscard]] virtual bool drained() const noexcept { return false; }
+
+    /// Whether an attached DMB can be written no more, because the device of one side has gone
+    /// away: whoever uses it has to leave. Thread: any.
+    [[nodiscard]] virtual bool lost(const RemoteDmb& /*dmb*/) const noexcept { return false; }
+
+    /// Called when next_event() or lost() has news. To be set before the first connection. Thread
+    /// of the call: any, with locks held; it must not call the device.
+    virtual void set_on_loss(std::function<void()> /*look*/) {}
+
+    /// The oldest event of the fabric. Thread: progress.
+    [[nodiscard]] virtual std::optional<FabricEvent> next_event() { return std::nullopt; }
+
+    /// Sends a software event. ENOTSUP: the fabric has none; ENETUNREACH: no such peer.
+    virtual Result<void>
+    signal_event(Gid /*remote_gid*/, std::uint32_t /*code*/, std::uint64_t /*info*/) {
+        return Error(std::errc::not_supported);
+    }
+
+    /// The device goes away, as when it is taken out. ENOTSUP: it cannot.
+    virtual Result<void> disable(std::uint32_t /*code*/) { return Error(std::errc::not_supported); }
 
     /// Called when a sleeping peer cannot be rung. Devices that always can ignore it.
     virtual void set_last_resort(std::function<void(const RemoteDmb&)> /*wake_peer*/) {}

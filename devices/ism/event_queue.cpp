@@ -2,7 +2,7 @@
 
 namespace smcd::dev {
 
-bool EventQueue::push(const IsmEvent& event) {
+bool EventQueue::push(const FabricEvent& event) {
     const std::lock_guard guard(mutex_);
     if (written_ - read_ == kEntries) {
         ++overruns_;
@@ -12,7 +12,7 @@ bool EventQueue::push(const IsmEvent& event) {
     return true;
 }
 
-std::optional<IsmEvent> EventQueue::pop() {
+std::optional<FabricEvent> EventQueue::pop() {
     const std::lock_guard guard(mutex_);
     if (written_ == read_) {
         return std::nullopt;

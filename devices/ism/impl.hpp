@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <shared_mutex>
 #include <unordered_map>
@@ -39,6 +41,16 @@ struct StatusFile {
     }
 };
 
+/// Runs a set-up operation; memory that ran out becomes a value like every other error.
+template <typename F>
+auto without_throwing(F&& operation) -> decltype(operation()) {
+    try {
+        return operation();
+    } catch (const std::bad_alloc&) {
+        return Error(std::errc::not_enough_memory);
+    }
+}
+
 class IsmDevice::Impl {
 public:
     Impl(DoorbellTable& doorbells, const IsmOptions& wanted, StatusFile file);
@@ -59,6 +71,10 @@ public:
     Result<void> query(Gid remote_gid);
     std::size_t take_signals(const std::function<void(SbaIndex, std::uint16_t)>& on_signal);
     void disable(std::uint32_t code);
+    void take_event(const BusEvent& event);
+    [[nodiscard]] bool lost(DmbToken token);
+    /// Tells the holder that there is something to look at.
+    void on_loss() const noexcept;
     void before_fork();
     void after_fork_in_parent();
     void after_fork_in_child();
@@ -69,6 +85,7 @@ public:
     VlanTable vlans;
     std::atomic<StatusArea*> status{nullptr};
     std::atomic<bool> disabled{false};
+    std::function<void()> look; ///< set before the first connection
 
     struct {
         std::atomic<std::uint64_t> moves{0};

@@ -5,11 +5,9 @@
 
 #include <algorithm>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include "devices/ism/impl.hpp"
-#include "smcd/base/clock.hpp"
 
 namespace smcd::dev {
 namespace {
@@ -28,37 +26,13 @@ LoopbackOptions bus_options(const IsmOptions& options, int status_fd) {
     return bus;
 }
 
-/// Runs a set-up operation; memory that ran out becomes a value like every other error.
-template <typename F>
-auto without_throwing(F&& operation) -> decltype(operation()) {
-    try {
-        return operation();
-    } catch (const std::bad_alloc&) {
-        return Error(std::errc::not_enough_memory);
-    }
-}
-
 } // namespace
 
 IsmDevice::Impl::Impl(DoorbellTable& doorbells, const IsmOptions& wanted, StatusFile file)
     : options(wanted), bus(doorbells, bus_options(wanted, file.fd.get())) {
     status.store(&file.area(), std::memory_order_release);
     status_files_.push_back(std::move(file));
-    bus.set_event_handler([this](const BusEvent& event) {
-        const bool about_dmb = event.type == static_cast<std::uint32_t>(IsmEventType::buffer);
-        const bool known = event.type <= static_cast<std::uint32_t>(IsmEventType::software);
-        // Who sent it is known from the link; only the name of a DMB is taken from the message.
-        const std::uint64_t token = about_dmb ? event.token : gid_of(event.sender).high;
-        if (known) {
-            events.push({static_cast<IsmEventType>(event.type),
-                         event.code,
-                         token,
-                         monotonic_ns(),
-                         event.info});
-            status.load(std::memory_order_acquire)
-                ->summary.fetch_or(StatusArea::kEvent, std::memory_order_seq_cst);
-        }
-    });
+    bus.set_event_handler([this](const BusEvent& event) { take_event(event); });
 }
 
 Gid IsmDevice::Impl::gid_of(LinkGroupId group) const noexcept {
@@ -101,7 +75,9 @@ Result<Dmb> IsmDevice::Impl::register_dmb(const DmbRequest& request) {
     }
     SMCD_TRY(const Dmb dmb, bus.register_dmb({bus.gid(), writer, request.size_class}));
     const std::unique_lock guard(lock_);
-    ism_word_of(*dmb.bells).store(dmb.token.value(), std::memory_order_release);
+    const bool late = disabled.load(std::memory_order_acquire); // meanwhile
+    ism_word_of(*dmb.bells)
+        .store(late ? kIsmDisabled : dmb.token.value(), std::memory_order_release);
     status.load(std::memory_order_acquire)->clear(dmb.index); // of an earlier DMB
     local_[dmb.token.value()] = {dmb.index, dmb.bells, writer, false};
     return dmb;
@@ -124,8 +100,8 @@ Result<void> IsmDevice::Impl::unregister_dmb(DmbToken token) {
     }
     if (!dmb.forked && bus.is_attached_by_peer(token)) {
         static_cast<void>(bus.send_event(dmb.writer,
-                                         {static_cast<std::uint32_t>(IsmEventType::buffer),
-                                          kIsmBufferUnregistered,
+                                         {static_cast<std::uint32_t>(FabricEventType::buffer),
+                                          kFabricBufferUnregistered,
                                           token.value(),
                                           0,
                                           {}}));
@@ -189,18 +165,6 @@ IsmDevice::Impl::take_signals(const std::function<void(SbaIndex, std::uint16_t)>
         on_signal(index, mask);
     }
     return ours.size();
-}
-
-void IsmDevice::Impl::disable(std::uint32_t code) {
-    {
-        const std::unique_lock guard(lock_);
-        disabled.store(true, std::memory_order_release);
-        for (const auto& [token, dmb] : local_) {
-            ism_word_of(*dmb.page).store(kIsmDisabled, std::memory_order_release);
-        }
-    }
-    static_cast<void>(
-        bus.send_event({}, {static_cast<std::uint32_t>(IsmEventType::device), code, 0, 0, {}}));
 }
 
 IsmDevice::IsmDevice(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -340,23 +304,6 @@ StatusArea& IsmDevice::status() noexcept {
     return *impl_->status.load(std::memory_order_acquire);
 }
 
-std::optional<IsmEvent> IsmDevice::next_event() {
-    return impl_->events.pop();
-}
-
-std::uint64_t IsmDevice::event_overruns() const {
-    return impl_->events.overruns();
-}
-
-Result<void> IsmDevice::signal_event(Gid remote_gid, std::uint32_t code, std::uint64_t info) {
-    SMCD_TRY_VOID(impl_->query(remote_gid));
-    SMCD_TRY(const LinkGroupId group, impl_->group_of(remote_gid));
-    return without_throwing([&] {
-        return impl_->bus.send_event(
-            group, {static_cast<std::uint32_t>(IsmEventType::software), code, 0, info, {}});
-    });
-}
-
 Result<void> IsmDevice::add_vlan_id(std::uint16_t id) {
     return impl_->vlans.add(id);
 }
@@ -367,10 +314,6 @@ Result<void> IsmDevice::del_vlan_id(std::uint16_t id) {
 
 bool IsmDevice::has_vlan_id(std::uint16_t id) const {
     return impl_->vlans.contains(id);
-}
-
-void IsmDevice::disable(std::uint32_t code) {
-    impl_->disable(code);
 }
 
 IsmDevice::Counters IsmDevice::counters() const noexcept {

@@ -102,12 +102,14 @@ public:
     take_signals(const std::function<void(SbaIndex, std::uint16_t element_mask)>& on_signal);
     [[nodiscard]] StatusArea& status() noexcept;
 
+    [[nodiscard]] bool lost(const RemoteDmb& dmb) const noexcept override;
+    void set_on_loss(std::function<void()> look) override;
     /// The oldest event; service() brings them in.
-    std::optional<IsmEvent> next_event();
+    [[nodiscard]] std::optional<FabricEvent> next_event() override;
     /// Events lost to a full queue.
     [[nodiscard]] std::uint64_t event_overruns() const;
     /// Sends a software event. ENETUNREACH: no such peer.
-    Result<void> signal_event(Gid remote_gid, std::uint32_t code, std::uint64_t info);
+    Result<void> signal_event(Gid remote_gid, std::uint32_t code, std::uint64_t info) override;
 
     /// VLAN ids, reference counted. EINVAL: not a VLAN id; ENOENT: not added.
     Result<void> add_vlan_id(std::uint16_t id);
@@ -116,7 +118,7 @@ public:
 
     /// The device goes away as when it is taken out: everything fails with ENODEV, moves of peers
     /// into our DMBs too, and peers get a device event with that code.
-    void disable(std::uint32_t code = kIsmDeviceDisabled);
+    Result<void> disable(std::uint32_t code = kFabricDeviceDisabled) override;
 
     struct Counters {
         std::uint64_t moves = 0; ///< instructions

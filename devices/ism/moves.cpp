@@ -41,6 +41,7 @@ void copy_in(std::byte* target, std::span<const std::byte> data) noexcept {
 Result<IsmDevice::Impl::Remote*>
 IsmDevice::Impl::find_for(DmbToken token, std::uint32_t offset, std::size_t bytes) {
     if (disabled.load(std::memory_order_acquire)) {
+        on_loss();
         return Error(std::errc::no_such_device);
     }
     const auto found = remote_.find(token.value());
@@ -53,9 +54,12 @@ IsmDevice::Impl::find_for(DmbToken token, std::uint32_t offset, std::size_t byte
         return Error(std::errc::bad_address);
     }
     const std::uint64_t word = ism_word_of(*remote.dmb.bells).load(std::memory_order_acquire);
+    if (word == kIsmDisabled) {
+        on_loss();
+        return Error(std::errc::no_such_device);
+    }
     if (word != token.value()) {
-        return Error(word == kIsmDisabled ? std::errc::no_such_device
-                                          : std::errc::invalid_argument);
+        return Error(std::errc::invalid_argument);
     }
     return &remote;
 }

@@ -21,6 +21,8 @@ constexpr int kSolSmc = 286;
 constexpr int kReturnToTcp = 0x0FE0;
 /// The profile of one socket, by name; a listener hands it on.
 constexpr int kProfile = 0x0FE1;
+/// The device under the connection goes away for the whole process, as one that is taken out: for tests of what follows.
+constexpr int kDisableDevice = 0x0FE2;
 constexpr socklen_t kProfileNameMax = 32;
 
 ssize_t set_profile(Shim& shim, Socket& socket, const void* value, socklen_t length) {
@@ -51,6 +53,14 @@ ssize_t get_profile(const Shim& shim, const Socket& socket, void* value, socklen
     return 0;
 }
 
+ssize_t disable_device(const Socket& socket) {
+    dev::LinkedDevice* const device = socket.device;
+    if (device == nullptr) {
+        return -ENOTCONN;
+    }
+    return device->disable(dev::kFabricDeviceDisabled) ? 0 : -EOPNOTSUPP;
+}
+
 /// Options whose effect lies in the kernel's stream of bytes.
 bool kernel_alone_serves(int level, int name) noexcept {
     return (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
@@ -66,6 +76,9 @@ ssize_t set_option(
     }
     if (level == kSolSmc && name == kProfile) {
         return set_profile(shim, socket, value, length);
+    }
+    if (level == kSolSmc && name == kDisableDevice) {
+        return disable_device(socket);
     }
     if (kernel_alone_serves(level, name)) {
         leave(shim, fd, Reason::unsupported_option);

@@ -211,6 +211,9 @@ constexpr auto kRows = std::to_array<ReasonRow>({
     {Reason::fabric_unavailable, "fabric_unavailable",
      "the fabric cannot be reached: its server is not there, or its region was removed or replaced",
      "smcu fabric status; start the fabric (smcu fabric serve); programs join it within seconds"},
+    {Reason::device_lost, "device_lost",
+     "the device of one side went away, or the peer ended the link group",
+     "look why the device was disabled; new connections use another one, if both sides have one"},
 });
 
 // clang-format on

@@ -81,6 +81,7 @@ enum class Reason : std::uint32_t {
     device_drained = 0x0FE0001A,
     peer_buffer_small = 0x0FE0001B,
     fabric_unavailable = 0x0FE0001C,
+    device_lost = 0x0FE0001D,
 };
 
 /// Codes 0x0FE0xxxx are ours; on the wire they appear only between two sides that announced our

@@ -32,6 +32,7 @@ struct CopyState {
     dev::Bells armed;                 ///< stands in for the peer's bells
     DirectionLock lock;
     std::atomic<std::uint64_t> moved; ///< producer cursor up to which the peer's DMB has our bytes
+    std::atomic<std::uint32_t> refused; ///< 1: the peer's DMB is out of reach, and lacks what we said last
 };
 
 /// Bytes of a send buffer for a DMB of that class, CopyState included.
@@ -43,8 +44,9 @@ struct CopyState {
 /// channel). Sets channel.peer and channel.peer_bells; before open_channel().
 void use_send_buffer(Channel& channel, std::span<std::byte> memory) noexcept;
 
-/// Moves what the peer does not have yet: bytes, then control words, then the signal. Any thread. A device that fails
-/// ends the connection by reset, unless the peer has closed it.
+/// Moves what the peer does not have yet: bytes, then control words, then the signal. Any thread. A device that is lost
+/// (ENODEV), or a DMB that the peer has unregistered (EINVAL), leaves all that in the send buffer, for the return to TCP,
+/// and TCP tells how it goes on; a device that fails otherwise ends the connection by reset, unless the peer has closed it.
 void push(Channel& channel) noexcept;
 
 }  // namespace smcd

@@ -6,6 +6,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "smcd/runtime/device_loss.hpp"
+
 namespace smcd {
 
 class Process;
@@ -18,6 +20,8 @@ public:
 
     /// Begins to look, unless it does already. Thread: progress.
     void start();
+    /// Takes connections off what is lost, soon. Thread: progress.
+    void look_at_losses() { handle_losses(process_); }
 
 private:
     void look();

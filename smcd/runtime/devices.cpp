@@ -122,12 +122,15 @@ bool DeviceList::lacks_fabric(const Config& config) const noexcept {
 void DeviceList::add(DevicePtr device) noexcept {
     const std::size_t count = count_.load(std::memory_order_relaxed);
     device->set_last_resort(last_resort_);
+    device->set_on_loss(on_loss_);
     devices_[count] = std::move(device);
     count_.store(count + 1, std::memory_order_release);  // sync: device-list
 }
 
-void DeviceList::make(const Config& config, dev::DoorbellTable& doorbells, LastResort last_resort) {
+void DeviceList::make(const Config& config, dev::DoorbellTable& doorbells, LastResort last_resort,
+                      std::function<void()> on_loss) {
     last_resort_ = last_resort;
+    on_loss_ = std::move(on_loss);
     for (DevicePtr& device : make_devices(config, doorbells)) {
         if (all().size() < kMax) {
             add(std::move(device));

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -43,7 +44,7 @@ public:
     // One thread at a time.
 
     /// Adds the configured devices.
-    void make(const Config& config, dev::DoorbellTable& doorbells, LastResort last_resort);
+    void make(const Config& config, dev::DoorbellTable& doorbells, LastResort last_resort, std::function<void()> on_loss);
     /// Tries to open the fabric that is lacking. Not sooner than a while after the last time. Blocks two seconds at most.
     void look_for_fabric(const Config& config, dev::DoorbellTable& doorbells);
 
@@ -53,6 +54,7 @@ private:
     std::array<std::unique_ptr<dev::LinkedDevice>, kMax> devices_;
     std::atomic<std::size_t> count_{0};
     LastResort last_resort_ = nullptr;
+    std::function<void()> on_loss_;
     std::uint64_t next_look_ns_ = 0;
     std::uint64_t look_again_ns_ = 0;
 };

@@ -43,6 +43,8 @@ Reason make_offer(Process& process, const Socket& socket, clc::LocalOffer& offer
         const auto own = device->link_group_id();
         if (!own && own.error() == Errc::fabric_gone) {
             failure = Reason::fabric_unavailable;
+        } else if (!own && own.error() == std::errc::no_such_device) {
+            failure = Reason::device_lost;
         }
         // A Proposal has room for one link group id.
         if (!own || (as_client && group != LinkGroupId() && *own != group)) {
@@ -102,6 +104,9 @@ Reason why_no_dmb(std::error_code error) noexcept {
     }
     if (error == Errc::fabric_gone) {
         return Reason::fabric_unavailable;
+    }
+    if (error == std::errc::no_such_device) {
+        return Reason::device_lost;
     }
     if (error == std::errc::no_space_on_device) {
         return Reason::max_dmbs;

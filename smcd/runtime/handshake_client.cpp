@@ -65,6 +65,7 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
         settle_begin(process, socket, Reason::peer_gone, false);
         return;
     }
+    socket.peer_gid = peer.gid;
     establish(process, socket, *own, *remote);
 }
 

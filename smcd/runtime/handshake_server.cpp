@@ -138,6 +138,7 @@ void on_confirm(Process& process, Socket& socket, const clc::DmbInfo& peer) {
         take_back(process, socket, Reason::peer_buffer_small);
         return;
     }
+    socket.peer_gid = peer.gid;
     establish(process, socket, own, *remote);
 }
 

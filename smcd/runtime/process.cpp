@@ -9,6 +9,7 @@
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
+#include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/fabric_discovery.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
@@ -65,7 +66,7 @@ bool Process::ready_for_smc() {
         doorbells_ = *std::move(doorbells);
     }
     if (devices_.all().empty()) {
-        devices_.make(config_, *doorbells_, &ring_over_tcp);
+        devices_.make(config_, *doorbells_, &ring_over_tcp, [this] { progress_->look_at_losses(); });
     }
     return !devices_.all().empty();
 }
@@ -127,7 +128,9 @@ void Process::end_socket(Socket& socket) {
         connected && is_left_to_relatives(*this, socket) && socket.channel.device == nullptr;
     if (connected && !foreign) {
         const Phase phase = socket.phase();
-        if (Socket::is_ours(phase) && phase != Phase::smc) {
+        if (phase == Phase::smc) {
+            leave_if_lost(*this, socket);
+        } else if (Socket::is_ours(phase)) {
             handshake_close(*this, socket, end_limit_ns());
         }
     }
@@ -150,6 +153,7 @@ void Process::end_socket(Socket& socket) {
     }
     socket.block = nullptr;
     socket.device = nullptr;
+    socket.peer_gid = {};
     socket.kept.reset();
     socket.linger_until_ns.store(0, std::memory_order_relaxed);
     socket.non_blocking.store(false, std::memory_order_relaxed);

@@ -15,6 +15,7 @@
 #include "smcd/base/kernel_identity.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
+#include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/goodbye.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/inheritance.hpp"
@@ -126,6 +127,9 @@ void Process::at_exit() {
         }
         if (socket.phase() == Phase::smc) {
             if (!arena_.is_shared(*socket.block)) {
+                leave_if_lost(*this, socket);
+            }
+            if (!arena_.is_shared(*socket.block) && socket.phase() == Phase::smc) {
                 say_goodbye(socket, socket.channel);
             }
             statistics_.absorb(*socket.block);

@@ -295,6 +295,15 @@ void Progress::look_after_devices() {
     this_is_progress = outer;
 }
 
+void Progress::look_at_losses() {
+    // No thread, no connection that it watches.
+    if (impl_ != nullptr) {
+        const bool outer = std::exchange(this_is_progress, true);
+        asio::post(impl_->io, [this] { impl_->watch.look_at_losses(); });
+        this_is_progress = outer;
+    }
+}
+
 void Progress::unwatch(Socket& socket) {
     if (impl_ != nullptr && socket.watch_epoch.load(std::memory_order_relaxed) == epoch()) {
         raw::epoll_ctl(impl_->connections.native_handle(), EPOLL_CTL_DEL, socket.fd, nullptr);

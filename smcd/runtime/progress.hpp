@@ -45,6 +45,8 @@ public:
     void watch_devices();
     /// Begins to look at the devices now and then (device_watch.hpp); starts the thread if needed.
     void look_after_devices();
+    /// Looks soon at what is lost (device_loss.hpp). Thread: any, with locks of devices held.
+    void look_at_losses();
 
     /// Whether the calling thread is the progress thread: its calls are never treated as the application's.
     [[nodiscard]] static bool on_progress_thread() noexcept;

@@ -74,6 +74,19 @@ bool begin(Process& process, Socket& socket, Reason reason) {
     return true;
 }
 
+/// Whether the peer can have written as far as it says. Over a device that is lost it has, into its send buffer, what
+/// did not reach us.
+bool may_have_produced(const Socket& socket, Cursor said) noexcept {
+    const ConnBlock& block = socket.live_block();
+    const Cursor seen = cursor_of(block.rx.peer_producer);
+    if (socket.channel.copy == nullptr) {
+        return seen == said;
+    }
+    const std::uint32_t ring_bytes = socket.channel.own.ring_bytes;
+    const std::uint32_t unread = distance(cursor_of(block.rx.consumer), seen, ring_bytes);
+    return checked_distance(seen, said, ring_bytes, ring_bytes - unread).has_value();
+}
+
 /// The peer's frame: all it says must agree with what lies in shared memory.
 void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
     ConnBlock& block = socket.live_block();
@@ -86,7 +99,7 @@ void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
     const Cursor producer = cursor_of(block.tx.producer);
     const Cursor known = cursor_of(block.tx.peer_consumer);
     const std::uint32_t ring_bytes = socket.channel.peer.ring_bytes;
-    if (answered(block) || !(cursor_of(block.rx.peer_producer) == frame.produced) ||
+    if (answered(block) || !may_have_produced(socket, frame.produced) ||
         !checked_distance(known, frame.consumed, ring_bytes, distance(known, producer, ring_bytes))) {
         on_violation(process, socket);
         return;

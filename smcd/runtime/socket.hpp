@@ -83,6 +83,7 @@ public:
     ConnBlock* block = nullptr;
     Channel channel;
     Mapping send_buffer;                      ///< devices that copy: the channel's
+    Gid peer_gid;                             ///< on the channel's device
     DevicePointer device;                     ///< of the channel, or of the DMB of a server's handshake
     std::atomic<const Profile*> profile{nullptr}; ///< its own; nullptr: the process's
     std::atomic<bool> pinned{false};          ///< pin_memory() was called for the channel

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/pending.hpp"
 #include "smcd/runtime/process.hpp"
@@ -39,6 +40,9 @@ void stream_tell_ends(Socket& socket) noexcept {
 
 int stream_shutdown(Process& process, Socket& socket, int how) {
     ConnBlock& block = socket.live_block();
+    if (how != SHUT_RD) {
+        leave_if_lost(process, socket);
+    }
     const bool connected = socket.phase() != Phase::smc || stream_connected(socket.channel);
     const bool write = how == SHUT_WR || how == SHUT_RDWR;
     const bool read = how == SHUT_RD || how == SHUT_RDWR;

@@ -77,7 +77,7 @@ TEST_F(CopyPath, ClosingTakesItsBytesAlong) {
 }
 
 TEST_F(CopyPath, ADeviceThatFailsIsAReset) {
-    c_.a->device.refuses = true;
+    c_.a->device.refusal = std::errc::io_error;
     static_cast<void>(send(*c_.a, "lost"));
 
     const IoResult next = send(*c_.a, "more");
@@ -85,9 +85,26 @@ TEST_F(CopyPath, ADeviceThatFailsIsAReset) {
     EXPECT_EQ(next.error, ECONNRESET);
 }
 
+TEST_F(CopyPath, WhatADeviceThatIsLostRefusesStaysInTheSendBuffer) {
+    for (const std::errc refusal : {std::errc::no_such_device, std::errc::invalid_argument}) {
+        c_.a->device.refusal = refusal;
+        ASSERT_EQ(send(*c_.a, "late").bytes, 4U);
+
+        EXPECT_EQ(c_.a->channel.copy->refused.load(), 1U);
+        EXPECT_EQ(receive(*c_.b, 10).result.status, IoStatus::would_block);
+        // A hang-up would be a reset: the peer is not known to have read all.
+        EXPECT_NE(c_.a->channel.peer_bells->consumed.load(),
+                  c_.a->channel.peer.cdc->producer.load());
+
+        c_.a->device.refusal = {};
+        push(c_.a->channel);
+        EXPECT_EQ(receive(*c_.b, 10).text, "late");
+    }
+}
+
 TEST_F(CopyPath, APeerThatClosedMayTakeItsMemoryAway) {
     c_.b->tx.send_state(kPeerConnClosed);
-    c_.a->device.refuses = true;
+    c_.a->device.refusal = std::errc::invalid_argument;
 
     push(c_.a->channel);
 

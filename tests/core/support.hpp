@@ -33,8 +33,8 @@ public:
                            bool signal,
                            std::uint32_t offset,
                            std::span<const std::byte> data) override {
-        if (refuses || offset + data.size() > target.size()) {
-            return Error(std::errc::invalid_argument);
+        if (refusal != std::errc() || offset + data.size() > target.size()) {
+            return Error(refusal != std::errc() ? refusal : std::errc::bad_address);
         }
         std::copy(data.begin(), data.end(), target.begin() + offset);
         moves.push_back({offset, data.size(), signal});
@@ -71,7 +71,7 @@ public:
     };
 
     std::span<std::byte> target; ///< the peer's DMB of a device that copies
-    bool refuses = false;
+    std::errc refusal{}; ///< of every move
     std::vector<Move> moves;
     int signals = 0;
     int wakes = 0;

@@ -1,5 +1,5 @@
-"""return_peer.py server|client PORT COUNT SEED TRIGGER: connections that return to TCP at random
-positions.
+"""return_peer.py server|client PORT COUNT SEED TRIGGER [together]: connections that return to TCP at
+random positions, one behind the other or all at once.
 
 Each connection carries random bytes in both directions at once, in pieces of random size. One side
 or both, by the seed, do what only TCP serves (TRIGGER) after a random number of bytes sent or
@@ -123,9 +123,14 @@ def urgent_inline(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
+def device_disabled(sock):
+    """The device goes away, under all connections of the process."""
+    sock.setsockopt(286, 0x0FE2, 1)
+
+
 TRIGGERS = {function.__name__: function for function in (
     own_option, passed, spawned, executed, stdio, standard_stream, asynchronous, signals,
-    kernel_tls, zero_copy, urgent_inline)}
+    kernel_tls, zero_copy, urgent_inline, device_disabled)}
 ONE_AT_A_TIME = threading.Lock()  # for what uses the process's own descriptors
 
 
@@ -189,7 +194,8 @@ def serve_one(sock, side, seed, number):
     reader.join()
     expected = (len(plan.data[other]), hashlib.sha256(plan.data[other]).hexdigest())
     if result != [expected]:
-        raise SystemExit(f"{side} {number}: {result} instead of {expected}")
+        print(f"{side} {number}: {result} instead of {expected}", file=sys.stderr, flush=True)
+        os._exit(1)  # of any thread
     sock.close()
 
 
@@ -198,12 +204,19 @@ def main():
     if side == "server":
         listener = socket.create_server(("127.0.0.1", port))
         print("ready", flush=True)
+    together = []
     for number in range(count):
         if side == "server":
             sock = listener.accept()[0]
         else:
             sock = socket.create_connection(("127.0.0.1", port))
-        serve_one(sock, side, seed, number)
+        if sys.argv[6:] == ["together"]:
+            together.append(threading.Thread(target=serve_one, args=(sock, side, seed, number)))
+            together[-1].start()
+        else:
+            serve_one(sock, side, seed, number)
+    for thread in together:
+        thread.join()
     print("ok", flush=True)
 
 

@@ -27,9 +27,9 @@ struct Party {
     std::unique_ptr<IsmDevice> device;
 };
 
-std::vector<IsmEvent> events_of(IsmDevice& device) {
+std::vector<FabricEvent> events_of(IsmDevice& device) {
     device.service();
-    std::vector<IsmEvent> events;
+    std::vector<FabricEvent> events;
     while (const auto event = device.next_event()) {
         events.push_back(*event);
     }
@@ -160,8 +160,8 @@ TEST_F(IsmTest, AnUnregisteredDmbTakesNoMovesAndTellsItsWriter) {
     EXPECT_EQ(move(0, 8).error(), std::errc::invalid_argument);
     const auto events = events_of(writer());
     ASSERT_EQ(events.size(), 1U);
-    EXPECT_EQ(events[0].type, IsmEventType::buffer);
-    EXPECT_EQ(events[0].code, kIsmBufferUnregistered);
+    EXPECT_EQ(events[0].type, FabricEventType::buffer);
+    EXPECT_EQ(events[0].code, kFabricBufferUnregistered);
     EXPECT_EQ(events[0].token, owner_.token.value());
 }
 
@@ -174,15 +174,15 @@ TEST_F(IsmTest, ADetachedDmbIsNobodysBusiness) {
 }
 
 TEST_F(IsmTest, ADisabledDeviceFailsOnBothSides) {
-    owner().disable();
+    ASSERT_TRUE(owner().disable());
 
     EXPECT_EQ(move(0, 8).error(), std::errc::no_such_device);
     EXPECT_EQ(try_register(SizeClass(0)).error(), std::errc::no_such_device);
     EXPECT_FALSE(owner().link_group_id());
     const auto events = events_of(writer());
     ASSERT_EQ(events.size(), 1U);
-    EXPECT_EQ(events[0].type, IsmEventType::device);
-    EXPECT_EQ(events[0].code, kIsmDeviceDisabled);
+    EXPECT_EQ(events[0].type, FabricEventType::device);
+    EXPECT_EQ(events[0].code, kFabricDeviceDisabled);
 }
 
 TEST_F(IsmTest, SoftwareEventsCarryTheSendersGid) {
@@ -190,7 +190,7 @@ TEST_F(IsmTest, SoftwareEventsCarryTheSendersGid) {
 
     const auto events = events_of(owner());
     ASSERT_EQ(events.size(), 1U);
-    EXPECT_EQ(events[0].type, IsmEventType::software);
+    EXPECT_EQ(events[0].type, FabricEventType::software);
     EXPECT_EQ(events[0].code, 0x83U);
     EXPECT_EQ(events[0].token, writer().gid().high);
     EXPECT_EQ(events[0].info, 77U);

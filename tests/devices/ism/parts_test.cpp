@@ -62,7 +62,7 @@ TEST(StatusAreaTest, ClearingTakesOneSignal) {
 TEST(EventQueueTest, KeepsFifteenAndCountsTheRest) {
     EventQueue queue;
     for (std::uint32_t i = 0; i < 17; ++i) {
-        EXPECT_EQ(queue.push({IsmEventType::software, i, 0, 0, 0}), i < EventQueue::kEntries);
+        EXPECT_EQ(queue.push({FabricEventType::software, i, 0, 0, 0}), i < EventQueue::kEntries);
     }
 
     EXPECT_EQ(queue.overruns(), 2U);
