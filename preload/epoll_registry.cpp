@@ -102,7 +102,8 @@ bool EpollSleep::begin(EpollSet& set) {
     if (process_.doorbells() == nullptr && set.has_connections() && !process_.ready_for_smc()) {
         return false;
     }
-    return set.begin_sleep(real_, process_, joined_);
+    const bool woken = set.begin_sleep(real_, process_, joined_);
+    return woken && (!set.has_connections() || process_.progress().runs());
 }
 
 EpollSet* EpollRegistry::acquire(int epfd) {

@@ -290,6 +290,7 @@ int sleep_once(Shim& shim,
         kernel.add_doorbell(doorbells->event_fd(static_cast<unsigned>(door)));
         arm(shim, fds, static_cast<unsigned>(door));
         doorbells->begin_sleep(static_cast<unsigned>(door));
+        complete = complete && shim.process.progress().runs();
     }
     std::uint64_t until = limit.deadline_ns;
     if (!complete) {

@@ -36,20 +36,26 @@ void reinitialise(ConnBlock& block, Holder holder) noexcept {
     block.holders.store(holder.bit(), std::memory_order_release);
 }
 
+/// Memory that `smcu ss` finds by its name; nameless where the program has used up its descriptors: a client that
+/// is marked sends a Proposal whatever we lack, and only a block can keep it from the application.
+Result<Mapping> make_chunk() {
+    constexpr std::size_t kPage = 4096;
+    constexpr std::size_t kBytes = (sizeof(ConnChunk) + kPage - 1) / kPage * kPage;
+    const UniqueFd fd(static_cast<int>(::syscall(SYS_memfd_create, "smcd-conn", 1U /* CLOEXEC */)));
+    if (!fd.valid()) {
+        return Mapping::map_anonymous_shared(kBytes);
+    }
+    SMCD_TRY_VOID(size_memfd(fd.get(), kBytes));
+    return Mapping::map_shared(fd.get(), kBytes, PROT_READ | PROT_WRITE);
+}
+
 }  // namespace
 
 Result<void> ConnArena::grow() {
     if (chunk_count_ == kChunksMax) {
         return Error(std::errc::not_enough_memory);
     }
-    const UniqueFd fd(static_cast<int>(::syscall(SYS_memfd_create, "smcd-conn", 1U /* CLOEXEC */)));
-    if (!fd.valid()) {
-        return errno_error();
-    }
-    constexpr std::size_t kPage = 4096;
-    constexpr std::size_t kBytes = (sizeof(ConnChunk) + kPage - 1) / kPage * kPage;
-    SMCD_TRY_VOID(size_memfd(fd.get(), kBytes));
-    SMCD_TRY(Mapping mapping, Mapping::map_shared(fd.get(), kBytes, PROT_READ | PROT_WRITE));
+    SMCD_TRY(Mapping mapping, make_chunk());
     ConnChunkHeader& header = chunk_of(mapping).header;
     header.version = kConnChunkVersion;
     header.block_bytes = sizeof(ConnBlock);

@@ -76,11 +76,10 @@ bool touch(Process& process, Socket& socket) {
     }
     socket.inherited.store(false, std::memory_order_release);
     state.touched = true;
-    if (process.progress().watch(socket)) {
-        return true;
+    if (!process.progress().watch(socket) || !process.ready_for_smc()) {
+        state.refusal = Reason::no_resources;
     }
-    handshake_refuse_server(process, socket, Reason::no_resources);
-    return false;
+    return true;
 }
 
 /// Phase::handshake: feeds what has arrived to the machine until it wants more.

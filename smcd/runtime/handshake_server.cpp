@@ -155,6 +155,7 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             machine(socket).start(offer);
         }
     }
+    const Reason refusal = socket.handshake->refusal;
     const clc::Step step = machine(socket).feed(view.span());
     take_inbound(socket.fd, step.consumed);
     switch (step.event) {
@@ -167,12 +168,14 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             if (view.ended || view.count > step.consumed) {
                 // The client has given up: its Decline and its bytes stand behind the Proposal. An answer would draw a reset.
                 settle_begin(process, socket, Reason::peer_declined, true);
+            } else if (refusal != Reason::none) {
+                decline(process, socket, refusal);
             } else {
                 on_proposal(process, socket, step);
             }
             return true;
         case clc::Event::refused:
-            decline(process, socket, step.reason);
+            decline(process, socket, refusal != Reason::none ? refusal : step.reason);
             return true;
         case clc::Event::contradicts:
             // The client is live already and will not look at TCP again.

@@ -7,6 +7,7 @@
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/settle.hpp"
 
 namespace smcd {
 namespace {
@@ -114,18 +115,19 @@ OpenedServer opened_server(Process& process, Socket& socket, const Socket& liste
             process, socket, Role::server, other ? Reason::other_network : Reason::peer_no_smc);
         return {};
     }
-    const bool refuse =
-        marked == Marked::unknown || process.sandboxed() || !process.ready_for_smc();
     if (!process.make_connection(socket, Role::server, Phase::handshake)) {
+        if (marked == Marked::yes) {
+            dissolve_tcp(socket.fd); // nothing is left to keep its Proposal from the application with
+        }
         return {};
     }
     if (process.sandboxed()) {
         return {ServerOpening::refused, Reason::unsupported_call};
     }
-    if (refuse) {
-        return {ServerOpening::refused,
-                marked == Marked::yes ? Reason::no_resources : Reason::client_not_marked};
+    if (marked == Marked::unknown) {
+        return {ServerOpening::refused, Reason::client_not_marked};
     }
+    static_cast<void>(process.ready_for_smc()); // asked again by the handshake, which declines without
     return {ServerOpening::handshake, Reason::none};
 }
 

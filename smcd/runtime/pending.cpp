@@ -2,6 +2,8 @@
 
 #include <poll.h>
 
+#include <algorithm>
+
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
@@ -12,6 +14,14 @@ namespace smcd {
 namespace {
 
 constexpr std::uint64_t kDriveSpinNs = 40'000;
+
+/// How long a thread sleeps that nobody can wake, for want of a progress thread.
+constexpr std::uint64_t kUnwatchedSliceNs = 2 * kNsPerMs;
+
+std::uint64_t end_of_slice(std::uint64_t deadline_ns) noexcept {
+    const std::uint64_t end_ns = monotonic_ns() + kUnwatchedSliceNs;
+    return deadline_ns == kForever ? end_ns : std::min(end_ns, deadline_ns);
+}
 
 }  // namespace
 
@@ -92,17 +102,24 @@ WaitStatus wait_for_phase(Process& process,
             return WaitStatus::ready;
         }
     }
-    process.progress().ensure_watched(socket);
+    const bool watched = process.progress().ensure_watched(socket);
     const std::uint32_t sequence = block.local.sequence.load(std::memory_order_acquire);
     // Not undone by a destructor: cancellation must find no frame of ours with anything to clean up (waiting.cpp). A
     // cancelled thread leaves one sleeper too many, which costs needless wake-ups of this connection.
     block.local.sleepers.fetch_add(1, std::memory_order_seq_cst);
     // sync: local-bell. Our registration precedes this look; wake_local() changes the sequence before it counts sleepers.
-    handshake_drive(process, socket);
     WaitStatus status = WaitStatus::ready;
-    if (!changed()) {
-        status = futex_wait(block.local.sequence, sequence, deadline_ns);
-    }
+    bool over = false;
+    do {
+        handshake_drive(process, socket);
+        if (changed()) {
+            status = WaitStatus::ready;
+            break;
+        }
+        const std::uint64_t until_ns = watched ? deadline_ns : end_of_slice(deadline_ns);
+        status = futex_wait(block.local.sequence, sequence, until_ns);
+        over = watched || (deadline_ns != kForever && monotonic_ns() >= deadline_ns);
+    } while (status == WaitStatus::timed_out && !over);
     block.local.sleepers.fetch_sub(1, std::memory_order_relaxed);
     // A signal ends the call, even if the phase changed at the same moment: the next sleep would not know of it.
     return status != WaitStatus::interrupted && changed() ? WaitStatus::ready : status;

@@ -138,7 +138,7 @@ void Process::end_socket(Socket& socket) {
     drop_handshake_dmb(socket);
     if (foreign) {
         drop_inherited(*this, socket);
-    } else if (connected) {
+    } else if (connected && socket.block != nullptr) {
         tear_down(socket);
     }
     progress_->unwatch(socket);

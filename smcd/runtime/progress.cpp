@@ -244,7 +244,7 @@ bool Progress::start() {
             if (process_.config().profile->pins_memory) {
                 keep_off_own_cpus(impl_->thread);
             }
-            started = true;
+            runs_.store(started = true, std::memory_order_relaxed);
         }
     } catch (const std::exception&) {
         impl_.reset();
@@ -358,6 +358,7 @@ void Progress::after_fork_in_child() {
         static_cast<void>(impl_.release());
     }
     epoch_.fetch_add(1, std::memory_order_acq_rel);
+    runs_.store(false, std::memory_order_relaxed);
     main_thread_left_ = false;
     start_mutex_.unlock();
 }

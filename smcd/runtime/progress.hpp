@@ -31,13 +31,14 @@ public:
     /// Watches the socket's descriptor (edge-triggered, in and hang-up); starts the thread if needed. false: impossible, and
     /// then the connection must not be accelerated.
     bool watch(Socket& socket);
-    /// watch() unless this process watches it already (inherited connections after fork()). Cheap.
-    void ensure_watched(Socket& socket) {
+    /// watch() unless this process watches it already (inherited connections after fork()). Cheap. false: impossible.
+    bool ensure_watched(Socket& socket) {
         // Relaxed: it says that the kernel watches the descriptor, and orders nothing else.
-        if (socket.watch_epoch.load(std::memory_order_relaxed) != epoch()) [[unlikely]] {
-            watch(socket);
-        }
+        return socket.watch_epoch.load(std::memory_order_relaxed) == epoch() || watch(socket);
     }
+    /// Whether the thread was started. Where it could not be (the process lacks descriptors), nobody but the application's
+    /// threads advances handshakes: they must not sleep for long.
+    [[nodiscard]] bool runs() const noexcept { return runs_.load(std::memory_order_relaxed); }
     void unwatch(Socket& socket);
     /// Makes the thread look at the socket's deadline when it is due.
     void arm_deadline(Socket& socket, std::uint64_t deadline_ns);
@@ -73,6 +74,7 @@ private:
     std::mutex start_mutex_;
     std::unique_ptr<Impl> impl_;
     std::atomic<std::uint32_t> epoch_{1};
+    std::atomic<bool> runs_{false};
     bool main_thread_left_ = false; ///< under start_mutex_
 };
 
