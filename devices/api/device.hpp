@@ -106,6 +106,9 @@ public:
     /// Whether a link to that peer exists already (first contact or not).
     [[nodiscard]] virtual bool has_link(LinkGroupId remote) const = 0;
 
+    /// The peer does not know of the link: the next contact is a first one. What is attached stays.
+    virtual void forget_link(LinkGroupId remote) = 0;
+
     /// Descriptor that is readable (epoll, level) when there is news for service(); -1: none, or
     /// none yet.
     [[nodiscard]] virtual int poll_fd() const noexcept = 0;

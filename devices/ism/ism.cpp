@@ -272,6 +272,10 @@ bool IsmDevice::has_link(LinkGroupId remote) const {
     return impl_->bus.has_link(remote);
 }
 
+void IsmDevice::forget_link(LinkGroupId remote) {
+    impl_->bus.forget_link(remote);
+}
+
 int IsmDevice::poll_fd() const noexcept {
     return impl_->bus.poll_fd();
 }

@@ -86,6 +86,7 @@ public:
     void name_holder(DmbToken token, void* user) override;
     Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) override;
     [[nodiscard]] bool has_link(LinkGroupId remote) const override;
+    void forget_link(LinkGroupId remote) override;
     [[nodiscard]] int poll_fd() const noexcept override;
     void service() override;
     void set_last_resort(std::function<void(const RemoteDmb&)> wake_peer) override;

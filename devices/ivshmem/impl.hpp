@@ -58,6 +58,7 @@ public:
     // membership.cpp. All take the lock.
     Result<LinkGroupId> link_group_id();
     bool has_link(LinkGroupId remote);
+    void forget_link(LinkGroupId remote);
     Result<void> start_forwarder();
     [[nodiscard]] bool drained() const noexcept;
     void before_fork();

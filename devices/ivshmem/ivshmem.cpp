@@ -150,6 +150,10 @@ bool IvshmemDevice::has_link(LinkGroupId remote) const {
     return impl_->has_link(remote);
 }
 
+void IvshmemDevice::forget_link(LinkGroupId remote) {
+    impl_->forget_link(remote);
+}
+
 int IvshmemDevice::poll_fd() const noexcept {
     return impl_->server_socket();
 }

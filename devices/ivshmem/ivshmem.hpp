@@ -78,6 +78,7 @@ public:
     Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) override;
     /// Whether a DMB was shared with that peer already.
     [[nodiscard]] bool has_link(LinkGroupId remote) const override;
+    void forget_link(LinkGroupId remote) override;
 
     /// Readable when the fabric server has news; -1: there is no server.
     [[nodiscard]] int poll_fd() const noexcept override;

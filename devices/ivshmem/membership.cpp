@@ -170,6 +170,13 @@ bool IvshmemDevice::Impl::has_link(LinkGroupId remote) {
     return peer && met_.contains({peer->slot, peer->epoch});
 }
 
+void IvshmemDevice::Impl::forget_link(LinkGroupId remote) {
+    const std::lock_guard guard(mutex_);
+    if (const auto peer = ivshmem::find_peer(region, remote, false)) {
+        met_.erase({peer->slot, peer->epoch});
+    }
+}
+
 Result<void> IvshmemDevice::Impl::start_forwarder() {
     const std::lock_guard guard(mutex_);
     SMCD_TRY_VOID(join());

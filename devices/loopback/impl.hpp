@@ -56,6 +56,7 @@ public:
     Result<LinkGroupId> link_group_id();
     void leave_rendezvous(); ///< at the end, without the lock
     bool has_link(LinkGroupId remote);
+    void forget_link(LinkGroupId remote);
     void service();
     void before_fork();
     void after_fork_in_parent();

@@ -278,6 +278,14 @@ bool LoopbackDevice::Impl::has_link(LinkGroupId remote) {
     return find_link(remote) != nullptr;
 }
 
+void LoopbackDevice::Impl::forget_link(LinkGroupId remote) {
+    const std::lock_guard guard(mutex_);
+    for (Link* link = find_link(remote); link != nullptr; link = find_link(remote)) {
+        disconnect(*link);
+    }
+    sweep();
+}
+
 void LoopbackDevice::Impl::service() {
     const std::lock_guard guard(mutex_);
     std::array<epoll_event, 64> events{};

@@ -205,6 +205,10 @@ bool LoopbackDevice::has_link(LinkGroupId remote) const {
     return impl_->has_link(remote);
 }
 
+void LoopbackDevice::forget_link(LinkGroupId remote) {
+    impl_->forget_link(remote);
+}
+
 int LoopbackDevice::poll_fd() const noexcept {
     return impl_->poll_fd.load(std::memory_order_acquire);
 }

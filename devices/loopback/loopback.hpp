@@ -110,6 +110,7 @@ public:
     Result<void> export_doorbell(const RemoteDmb& dmb, unsigned door) override;
     /// Whether a link to that peer exists already (first contact or not).
     [[nodiscard]] bool has_link(LinkGroupId remote) const override;
+    void forget_link(LinkGroupId remote) override;
 
     /// Descriptor that is readable (epoll, level) when a peer connected, sent something or went
     /// away.

@@ -18,7 +18,7 @@ clc::ClientHandshake& machine(Socket& socket) {
 
 /// Says Decline and goes to TCP; the server's answer may still be under way unless it has come.
 void decline(Process& process, Socket& socket, Reason reason, bool may_swallow) {
-    const clc::Message message = machine(socket).decline(reason);
+    const clc::Message message = machine(socket).decline(reason, reason == Reason::sync_error);
     static_cast<void>(write_outbound(socket, message.span()));
     settle_begin(process, socket, reason, may_swallow);
 }
@@ -28,6 +28,10 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
     socket.device = process.devices().on(chid);
     dev::LinkedDevice& device = *socket.device;
     auto remote = device.attach_dmb(peer.group, peer.token);
+    if (!remote && !peer.first_contact && !device.has_link(peer.group)) {
+        decline(process, socket, Reason::sync_error, false);
+        return;
+    }
     if (!remote || remote->size_class != peer.size_class) {
         if (remote) {
             static_cast<void>(device.detach_dmb(peer.token));

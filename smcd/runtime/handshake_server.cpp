@@ -60,6 +60,7 @@ Reason prepare(Process& process,
     }
     socket.device = device;
     socket.handshake->dmb = *own;
+    socket.handshake->peer_group = client.group;
     return Reason::none;
 }
 
@@ -187,6 +188,9 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             return true;
         case clc::Event::declined:
             socket.block->peer_reason.store(step.diagnosis, std::memory_order_relaxed);
+            if (step.out_of_sync && socket.device != nullptr) {
+                socket.device->forget_link(socket.handshake->peer_group);
+            }
             to_tcp(process, socket, Reason::peer_declined);
             return true;
         case clc::Event::not_clc:

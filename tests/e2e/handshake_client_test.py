@@ -137,6 +137,23 @@ class ClientHandshake(HandshakeCase):
             sock.sendall(WORLD)
             self.received(client, WORLD)
 
+    def test_accept_over_a_link_that_the_client_does_not_have(self):
+        """No first contact for the server, but for the client: out of sync, and both are on TCP."""
+        if not lib.BOTH_SHIMMED:
+            return
+        accept = self.real_accept()  # of a process that has ended since
+        accept = accept[:5] + (78).to_bytes(2, "big") + bytes([accept[7] & ~8]) + accept[8:74] + clc.SMCD
+        client, sock = self.start_client("send:hello", "recv:5")
+        self.take_proposal(sock)
+        sock.sendall(accept)
+        decline = raw.message(sock)
+        self.assertEqual((decline[4], decline[7] & 8), (clc.DECLINE, 8))
+        self.assertEqual(decline[16:20].hex(), "04000000")
+        self.assertEqual(raw.receive(sock, 5), HELLO)
+        sock.sendall(WORLD)
+        self.received(client, WORLD)
+        self.assertEqual(client.stats()["tcp_reasons"], {"sync_error": 1})
+
     def test_answers_out_of_order_or_broken(self):
         """The connection ends or lives, within its watchdog; the program is not hurt."""
         broken = [clc.proposal(), clc.confirm(), clc.accept()[:-4] + b"nope",

@@ -77,6 +77,28 @@ class ServerHandshake(HandshakeCase):
             sock.close()
         self.finish()
 
+    def test_a_client_out_of_sync_begins_anew(self):
+        """The server reuses its link until the client says that it has none."""
+        if not lib.BOTH_SHIMMED:
+            self.finish()
+            return
+        proposal = self.real_proposal()
+        first_contacts = []
+        for out_of_sync in (False, True, False, False):
+            sock = self.dial(self.port)
+            sock.sendall(proposal)
+            answer = raw.message(sock)
+            self.assertEqual(clc.first_message(answer)[0], clc.ACCEPT)
+            first_contacts.append(bool(answer[7] & 8))
+            decline = bytearray(clc.decline(2, 0x04000000))
+            decline[7] |= 8 if out_of_sync else 0
+            sock.sendall(bytes(decline) + TAIL)
+            raw.end_input(sock)
+            self.assertEqual(raw.receive_all(sock)[0], TAIL)
+            sock.close()
+        self.assertEqual(first_contacts, [True, False, True, False])
+        self.finish()
+
     def test_one_byte_at_a_time(self):
         for proposal in (clc.proposal(), self.real_proposal()):
             control = proposal + clc.decline()
