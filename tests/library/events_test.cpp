@@ -40,10 +40,12 @@ protected:
 };
 
 TEST_F(EventsTest, AShutdownTakesTheConnectionsOfItsLinkGroupToTcp) {
+    Line line;
     run_pair(
         [&](smcd_ctx*, smcd_sock* sock) {
             SMCD_CHILD_CHECK(::smcd_wait_verdict(sock, -1) == 1);
             SMCD_CHILD_CHECK(::smcd_send(sock, "a", 1, 0) == 1);
+            line.child_hears();
             SMCD_CHILD_CHECK(tell_peer(sock, dev::kSmcdShutdown, info_with(0)));
             wait_for_tcp(sock);
             SMCD_CHILD_CHECK(::smcd_send(sock, "b", 1, 0) == 1);
@@ -52,6 +54,7 @@ TEST_F(EventsTest, AShutdownTakesTheConnectionsOfItsLinkGroupToTcp) {
         },
         [&](smcd_ctx*, smcd_sock* sock) {
             ASSERT_EQ(::smcd_wait_verdict(sock, -1), 1);
+            line.parent_says();
             wait_for_tcp(sock);
             EXPECT_EQ(sock->socket->live_block().reason.load(),
                       static_cast<std::uint32_t>(Reason::device_lost));
