@@ -31,6 +31,17 @@ for line in sys.stdin:
         peer = socket.create_connection(peer.getpeername())
         waiter.register(peer, select.EPOLLIN)""")
 
+# Exchanges and compares until a line comes on standard input, and then some rounds more.
+LOAD_CLIENT = ECHO_CLIENT.replace("exchange(os.urandom(%d))", """
+import sys, threading
+told = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
+rounds = %d
+while rounds > 0:
+    exchange(os.urandom(1_000_000))
+    rounds -= told.is_set()
+""")
+
 
 class FabricServer(FabricCase):
     def setUp(self):
@@ -202,6 +213,47 @@ class FabricServer(FabricCase):
         new = self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, PORT, 100_000))
         new.finish(100)
         self.assert_accelerated(new.stats())
+
+    def under_load(self, event):
+        """The event comes while two pairs exchange bytes, which are all compared."""
+        pairs = []
+        for port in (PORT, PORT + 1):
+            server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER.replace(str(PORT), str(port)))
+            server.expect("ready")
+            client = self.inside(1, lib.PYTHON, "-c", LOAD_CLIENT % (SERVER_IP, port, 5))
+            pairs.append((server, client))
+        if lib.BOTH_SHIMMED:
+            lib.wait_until(lambda: all("ivshmem" in self.modes(process) for pair in pairs for process in pair),
+                           20, "accelerated connections")
+        event()
+        reasons = set()
+        for server, client in pairs:
+            client.say("done")
+            self.assertIn("same", client.finish(100))
+            self.assertTrue(server.alive())
+            server.kill()
+            server.wait()
+            reasons |= set(client.stats().get("tcp_reasons", ()))
+        return reasons
+
+    def test_drained_under_load(self):
+        if lib.BOTH_SHIMMED:
+            reasons = self.under_load(lambda: self.ask("drain", "--all"))
+            self.assertTrue(reasons & {"device_drained", "returned_by_peer"}, reasons)
+
+    def test_killed_and_served_anew_under_load(self):
+        def restart():
+            self.fabric.kill(signal.SIGKILL)
+            self.fabric.wait()
+            self.serve()
+        self.assertEqual(self.under_load(restart), set())
+
+    def test_removed_under_load(self):
+        def remove():
+            self.fabric.kill(signal.SIGTERM)
+            self.fabric.wait()
+            (self.directory / "region").unlink()
+        self.assertEqual(self.under_load(remove), set())
 
     def test_drained(self):
         if lib.BOTH_SHIMMED:

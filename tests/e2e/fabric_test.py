@@ -138,14 +138,10 @@ class Fabric(FabricCase):
         if not lib.BOTH_SHIMMED:
             return
 
-        def pair(port, size):
-            server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER.replace(str(PORT), str(port)))
-            server.expect("ready")
-            return server, self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, port, size))
-        victims = pair(PORT + 1, 200_000_000)
+        victims = self.echo_pair(PORT + 1, 200_000_000)
         slots = lib.wait_until(lambda: {process.pid for process in victims} <= self.tables().keys()
                                and self.tables(), 30, "the victims' slots")
-        bystanders = pair(PORT, 20_000_000)
+        bystanders = self.echo_pair(PORT, 20_000_000)
         chance = random.Random(lib.SEED)
         rounds = 0
         with open(self.region, "r+b", buffering=0) as region:
@@ -166,6 +162,45 @@ class Fabric(FabricCase):
             self.assertGreaterEqual(victim.popen.poll() or 0, 0, f"{victim} was ended by a signal")
             victim.kill()
             victim.wait()
+
+    def echo_pair(self, port, size):
+        server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER.replace(str(PORT), str(port)))
+        server.expect("ready")
+        return server, self.inside(1, lib.PYTHON, "-c", ECHO_CLIENT % (SERVER_IP, port, size))
+
+    def test_header_full_of_nonsense(self):
+        """The header is everybody's: it may take connections to TCP and keep newcomers there, no more."""
+        if not lib.BOTH_SHIMMED:
+            return
+        pairs = [self.echo_pair(PORT + number, 30_000_000) for number in range(2)]
+        pids = {process.pid for pair in pairs for process in pair}
+        lib.wait_until(lambda: pids <= self.tables().keys(), 30, "the slots of both pairs")
+        header = self.region.read_bytes()[:4096]
+        chance = random.Random(lib.SEED)
+        newcomers, rounds = [], 0
+        with open(self.region, "r+b", buffering=0) as region:
+            while any(client.alive() for _, client in pairs) or rounds < 20000:
+                rounds += 1
+                where = chance.choice((chance.randrange(64), chance.randrange(64), chance.randrange(4096))) // 4 * 4
+                word = chance.choice((0, 1, (1 << 32) - 1, chance.getrandbits(32), chance.getrandbits(12)))
+                region.seek(where)
+                region.write(word.to_bytes(4, "little"))
+                if rounds % 100 == 0:  # as before, at times, so that all goes on
+                    region.seek(0)
+                    region.write(header)
+                if rounds % 5000 == 0 and len(newcomers) < 4:
+                    newcomers.append(self.echo_pair(PORT + 10 + len(newcomers), 100_000))
+            for _, client in pairs + newcomers:
+                self.assertIn("same", client.finish(100))
+            region.seek(0)
+            region.write(header)
+        for server, _ in pairs + newcomers:
+            self.assertTrue(server.alive(), f"{server}")
+            server.kill()
+            server.wait()
+        print(f"\n  {rounds} words, {len(newcomers)} newcomers", end=" ")
+        server, client = self.transfer(kbytes=1000)
+        self.assert_accelerated(client)
 
     def test_the_peer_is_killed(self):
         """The survivor hears of it as over TCP, and the region takes newcomers."""
