@@ -181,6 +181,7 @@ void dissolve_tcp(int fd) noexcept {
     sockaddr nowhere{};
     nowhere.sa_family = AF_UNSPEC;
     raw::connect(fd, &nowhere, sizeof(nowhere));
+    raw::shutdown(fd, SHUT_RDWR);  // fails, and ends both directions: behind the error an end, as after a peer's reset
 }
 
 void settle_before_close(Process& process, Socket& socket) noexcept {
