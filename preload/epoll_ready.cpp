@@ -89,6 +89,7 @@ bool EpollSet::due(Nested& nested) {
 int EpollSet::collect(const RealCalls& real, std::span<epoll_event> events) {
     const std::lock_guard guard(mutex_);
     refresh();
+    ++batch_;
     std::size_t count = 0;
     const std::size_t total = hot_.size() + nested_.size();
     for (std::size_t i = 0; i < total && count < events.size(); ++i) {
@@ -114,10 +115,34 @@ int EpollSet::collect(const RealCalls& real, std::span<epoll_event> events) {
         event.data = entry.interest.data;
         ++count;
         entry.idle_looks = 0;
+        entry.batch = batch_;
         entry.disabled = (entry.interest.events & EPOLLONESHOT) != 0;
     }
     chill_idle(real);
     return static_cast<int>(count);
+}
+
+std::size_t EpollSet::without_moved(std::span<epoll_event> collected, std::uint32_t before) {
+    if (moves() == before) {
+        return collected.size();
+    }
+    const std::lock_guard guard(mutex_);
+    std::size_t left = collected.size();
+    for (const Entry& entry : entries_) {
+        // One-shot: it has fired with us, and the kernel was given it silent.
+        if (!entry.in_kernel || entry.batch != batch_ || entry.disabled) {
+            continue;
+        }
+        const auto told = std::find_if(collected.begin(), collected.begin() + static_cast<std::ptrdiff_t>(left),
+                                       [&entry](const epoll_event& event) {
+                                           return event.data.u64 == entry.interest.data.u64;
+                                       });
+        if (told != collected.begin() + static_cast<std::ptrdiff_t>(left)) {
+            std::copy(told + 1, collected.begin() + static_cast<std::ptrdiff_t>(left), told);
+            --left;
+        }
+    }
+    return left;
 }
 
 /// The caller holds the lock.

@@ -237,6 +237,7 @@ int EpollRegistry::behind_doors(EpollSet& set, const Request& request) {
 int EpollRegistry::look(EpollSet& set, const Request& request) {
     const std::span<epoll_event> events = request.events;
     const bool kernel_turn = set.kernel_turn.load(std::memory_order_relaxed);
+    const std::uint32_t moves = set.moves();
     int n = set.collect(real_, kernel_turn ? events.first(events.size() / 2) : events);
     const std::uint64_t now = monotonic_ns();
     const bool stale =
@@ -253,6 +254,11 @@ int EpollRegistry::look(EpollSet& set, const Request& request) {
         }
         total += std::max(k, 0);
         std::rotate(events.begin(), events.begin() + n, events.begin() + total);
+        if (n > 0 && k > 0) {
+            const auto left = set.without_moved(events.subspan(k, n), moves);
+            total -= n - static_cast<int>(left);
+            n = static_cast<int>(left);
+        }
     }
     total = set.settle(real_, events, n, total);
     if (total == 0 && k > 0) {

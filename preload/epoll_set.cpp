@@ -215,6 +215,7 @@ void EpollSet::give_to_kernel(const RealCalls& real, Entry& entry) {
     // A relative that shares the kernel set may have done so already (EEXIST).
     real.epoll_ctl(epfd(), EPOLL_CTL_ADD, names_it ? entry.fd : entry.socket->fd, &event);
     entry.in_kernel = true;
+    moves_.fetch_add(1, std::memory_order_release);
     chill(static_cast<std::size_t>(&entry - entries_.data()));
     --ours_;
 }

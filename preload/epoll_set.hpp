@@ -53,6 +53,7 @@ public:
         PollMask seen_mask = 0;
         std::uint32_t hot_at = kCold; ///< its place in hot_
         std::uint32_t idle_looks = 0; ///< looks in a row that found nothing
+        std::uint32_t batch = 0;      ///< the collect() that last reported it
     };
 
     /// Another set registered in this one. The kernel serves it too, under a tag of ours instead of
@@ -118,6 +119,14 @@ public:
     /// Reports ready entries of ours; no system call. Level, edge and one-shot as registered. Inner
     /// sets stand under their tags: settle() follows.
     int collect(const RealCalls& real, std::span<epoll_event> events);
+    /// What without_moved() compares; to be read before collect().
+    [[nodiscard]] std::uint32_t moves() const noexcept {
+        return moves_.load(std::memory_order_acquire);
+    }
+    /// Takes out of `collected`, the events of the last collect(), those whose entries have become the
+    /// kernel's since moves() was `before`: it was asked after that, and tells of them itself. Returns
+    /// how many are left.
+    std::size_t without_moved(std::span<epoll_event> collected, std::uint32_t before);
     /// Whether collect() would report something.
     [[nodiscard]] bool any_ready();
     /// 0: nothing of ours is ready; otherwise a number that changes with every arrival.
@@ -202,6 +211,8 @@ private:
     std::size_t ours_ = 0;                     ///< entries that the kernel does not serve
     std::atomic<std::size_t> served_count_{0}; ///< ours_ and inner sets
     std::atomic<std::size_t> entry_count_{0};
+    std::atomic<std::uint32_t> moves_{0}; ///< entries that were given to the kernel
+    std::uint32_t batch_ = 0;             ///< collect() so far
     std::size_t next_ = 0; ///< fairness: where the next collect() begins
     int door_ = -1;
     int door_fd_ = -1;
