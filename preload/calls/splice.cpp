@@ -16,6 +16,7 @@
 
 #include "preload/calls/calls.hpp"
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/held_up.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload::calls {
@@ -115,7 +116,7 @@ splice_from_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t count, uns
     }
     if (socket.accelerated()) {
         TxPath tx(socket.channel);
-        if (tx.space() == 0 && socket.is_non_blocking() && tx.stalled(socket.send_stalls)) {
+        if (tx.space() == 0 && socket.is_non_blocking() && held_up(shim.process, socket)) {
             return -EAGAIN;
         }
         const std::size_t space = tx.space();

@@ -214,6 +214,9 @@ constexpr auto kRows = std::to_array<ReasonRow>({
     {Reason::device_lost, "device_lost",
      "the device of one side went away, or the peer ended the link group",
      "look why the device was disabled; new connections use another one, if both sides have one"},
+    {Reason::peer_not_reading, "peer_not_reading",
+     "the receive buffer was full for a second, in which the peer read nothing; TCP has more room",
+     "read while you write, or give the receiver a larger buffer (SO_RCVBUF, SMCD_RCVBUF)"},
 });
 
 // clang-format on

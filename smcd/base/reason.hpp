@@ -82,6 +82,7 @@ enum class Reason : std::uint32_t {
     peer_buffer_small = 0x0FE0001B,
     fabric_unavailable = 0x0FE0001C,
     device_lost = 0x0FE0001D,
+    peer_not_reading = 0x0FE0001E,
 };
 
 /// Codes 0x0FE0xxxx are ours; on the wire they appear only between two sides that announced our

@@ -138,7 +138,7 @@ public:
 private:
     void settle_handshakes();
     void mark_inherited();
-    void forget_sleepers();
+    void forget_threads();
     template <typename F>
     void for_each_block(F&& f);
     void learn_from(const Socket& socket);

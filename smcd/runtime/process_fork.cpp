@@ -158,10 +158,11 @@ void Process::after_fork_in_parent() {
     lifecycle_mutex_.unlock();
 }
 
-/// Threads that slept in calls are not in the child.
-void Process::forget_sleepers() {
+/// Threads that slept in calls are not in the child, nor is the progress thread with its watches.
+void Process::forget_threads() {
     std::vector<Socket*> held;
     for_each_socket([&](Socket& socket) {
+        socket.held_up.looks.store(0, std::memory_order_relaxed);
         if (has_sleepers(socket)) {
             held.push_back(&socket);
         }
@@ -192,7 +193,7 @@ void Process::after_fork_in_child() {
     setup_mutex_.unlock();
     lifecycle_mutex_.unlock();
     exited_.store(false);
-    forget_sleepers();
+    forget_threads();
 }
 
 }  // namespace smcd

@@ -25,6 +25,7 @@
 #include "smcd/runtime/device_news.hpp"
 #include "smcd/runtime/device_watch.hpp"
 #include "smcd/runtime/hangup.hpp"
+#include "smcd/runtime/held_up.hpp"
 #include "smcd/runtime/last_thread.hpp"
 #include "smcd/runtime/lingering.hpp"
 #include "smcd/runtime/process.hpp"
@@ -71,13 +72,15 @@ void keep_off_own_cpus(std::thread& thread) noexcept {
 }  // namespace
 
 struct Progress::Impl {
-    Impl(int set_fd, Process& process) : connections(io, set_fd), timer(io), news(io, process), watch(io, process), last(io) {}
+    Impl(int set_fd, Process& process)
+        : connections(io, set_fd), timer(io), news(io, process), watch(io, process), held_up(io, process), last(io) {}
 
     asio::io_context io{1};
     asio::posix::stream_descriptor connections; ///< our epoll set of connections
     asio::steady_timer timer;
     DeviceNews news;
     DeviceWatch watch;
+    HeldUpWatch held_up;
     LastThread last;
     std::atomic<bool> running{false};           ///< the thread has come as far as our code
     std::atomic<std::uint32_t> watches{0};      ///< calls of watch()
@@ -90,6 +93,13 @@ struct Progress::Impl {
     std::uint64_t armed_ns = 0;                 ///< when the timer is due; 0: never
     std::thread thread;
 
+    /// Runs `work` on the thread.
+    template <typename Work>
+    void post(Work&& work) {
+        const bool outer = std::exchange(this_is_progress, true);  // Asio's own calls are none of the application's
+        asio::post(io, std::forward<Work>(work));
+        this_is_progress = outer;
+    }
     void wait_connections(Process& process);
     void on_connections(Process& process);
     void on_timer(Process& process);
@@ -210,9 +220,7 @@ void Progress::on_main_thread_exit() {
     const std::lock_guard guard(start_mutex_);
     main_thread_left_ = true;
     if (impl_ != nullptr) {
-        const bool outer = std::exchange(this_is_progress, true);
-        asio::post(impl_->io, [this] { impl_->last.start(); });
-        this_is_progress = outer;
+        impl_->post([this] { impl_->last.start(); });
     }
 }
 
@@ -290,17 +298,19 @@ void Progress::look_after_devices() {
     if (!ensure_started()) {
         return;
     }
-    const bool outer = std::exchange(this_is_progress, true);
-    asio::post(impl_->io, [this] { impl_->watch.start(); });
-    this_is_progress = outer;
+    impl_->post([this] { impl_->watch.start(); });
 }
 
 void Progress::look_at_losses() {
     // No thread, no connection that it watches.
     if (impl_ != nullptr) {
-        const bool outer = std::exchange(this_is_progress, true);
-        asio::post(impl_->io, [this] { impl_->watch.look_at_losses(); });
-        this_is_progress = outer;
+        impl_->post([this] { impl_->watch.look_at_losses(); });
+    }
+}
+
+void Progress::look_after_held_up() {
+    if (ensure_started() && impl_->held_up.claim()) {
+        impl_->post([this] { impl_->held_up.start(); });
     }
 }
 
@@ -319,9 +329,7 @@ void Progress::arm_deadline(Socket& socket, std::uint64_t deadline_ns) {
     impl_->deadlines.push_back({tag_of(socket), deadline_ns});
     if (impl_->armed_ns == 0 || deadline_ns + kDeadlineSlackNs < impl_->armed_ns) {
         impl_->armed_ns = deadline_ns;
-        const bool outer = std::exchange(this_is_progress, true);
-        asio::post(impl_->io, [this] { impl_->arm_timer(process_); });
-        this_is_progress = outer;
+        impl_->post([this] { impl_->arm_timer(process_); });
     }
 }
 

@@ -48,6 +48,8 @@ public:
     void look_after_devices();
     /// Looks soon at what is lost (device_loss.hpp). Thread: any, with locks of devices held.
     void look_at_losses();
+    /// The same for connections that are held up (held_up.hpp).
+    void look_after_held_up();
 
     /// Whether the calling thread is the progress thread: its calls are never treated as the application's.
     [[nodiscard]] static bool on_progress_thread() noexcept;

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/held_up.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/sleep_guard.hpp"
 #include "smcd/runtime/stream.hpp"
@@ -81,7 +82,7 @@ ssize_t stream_sendfile(
             continue;
         }
         if (step == -EAGAIN && phase == Phase::smc) {
-            const bool full = TxPath(socket.channel).stalled(socket.send_stalls);
+            const bool full = held_up(process, socket);
             if (!blocking && !full) {
                 continue;
             }

@@ -58,6 +58,12 @@ private:
     std::atomic<dev::LinkedDevice*> device_{nullptr};
 };
 
+/// held_up.hpp
+struct HeldUp {
+    std::atomic<std::uint32_t> looks{0}; ///< 0: it is not
+    std::uint64_t consumer = 0;          ///< how far the peer had read at the first look; the progress thread's
+};
+
 class Socket {
 public:
     std::atomic<SocketKind> kind{SocketKind::free};
@@ -97,6 +103,7 @@ public:
     std::atomic<std::uint32_t> watch_epoch{0}; ///< progress thread that watches the descriptor; 0: none
     std::atomic<std::uint32_t> sleepers{0};   ///< sleep_guard.hpp
     std::atomic<std::uint64_t> linger_until_ns{0}; ///< lingering.hpp; 0: it does not linger
+    HeldUp held_up;
     UniqueFd kept;                            ///< closed while calls sleep on it: our name for the TCP connection
     void* registrations = nullptr;            ///< epoll registrations (the shim's)
     std::uint32_t number = 0;                 ///< of the object, for good (Process::socket_at())

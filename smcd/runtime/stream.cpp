@@ -1,6 +1,5 @@
 #include "smcd/runtime/stream.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/call_in_flight.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/held_up.hpp"
 #include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/pending.hpp"
 #include "smcd/runtime/process.hpp"
@@ -178,7 +178,7 @@ ssize_t send_smc(Process& process,
             drop_if_reset(socket);
             return static_cast<ssize_t>(done);
         }
-        const bool full = tx.stalled(socket.send_stalls);
+        const bool full = held_up(process, socket);
         if (call.non_blocking() && !full) {
             continue;
         }

@@ -92,6 +92,10 @@ inline ssize_t receive_some(Handle sock, void* data, std::size_t bytes) {
     return ::smcd_recv(sock, data, bytes, 0);
 }
 
+inline ssize_t peek_some(Handle sock, void* data, std::size_t bytes) {
+    return ::smcd_recv(sock, data, bytes, MSG_PEEK);
+}
+
 #else
 
 using Handle = int;
@@ -147,6 +151,10 @@ inline ssize_t send_some(Handle fd, const void* data, std::size_t bytes) {
 
 inline ssize_t receive_some(Handle fd, void* data, std::size_t bytes) {
     return ::recv(fd, data, bytes, 0);
+}
+
+inline ssize_t peek_some(Handle fd, void* data, std::size_t bytes) {
+    return ::recv(fd, data, bytes, MSG_PEEK);
 }
 
 #endif
