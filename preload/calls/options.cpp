@@ -61,10 +61,51 @@ ssize_t disable_device(const Socket& socket) {
     return device->disable(dev::kFabricDeviceDisabled) ? 0 : -EOPNOTSUPP;
 }
 
-/// Options whose effect lies in the kernel's stream of bytes.
-bool kernel_alone_serves(int level, int name) noexcept {
-    return (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
-           (level == SOL_SOCKET && (name == SO_ZEROCOPY || name == SO_OOBINLINE));
+constexpr int kTcpAoAddKey = 38;  // TCP_AO_ADD_KEY; older than the headers here
+
+/// Whether a switch is turned on. SO_MAX_PACING_RATE and SO_PEEK_OFF are off at -1.
+bool is_on(int name, const void* value, socklen_t length) noexcept {
+    int number = 0;
+    if (value == nullptr || length < sizeof(number)) {
+        return false;  // the kernel says what is wrong
+    }
+    std::memcpy(&number, value, sizeof(number));
+    return name == SO_MAX_PACING_RATE || name == SO_PEEK_OFF ? number != -1 : number != 0;
+}
+
+/// Options whose effect lies in the kernel's stream of bytes: time stamps, rates, signatures and queues of its segments.
+bool kernel_alone_serves(int level, int name, const void* value, socklen_t length) noexcept {
+    if (level == IPPROTO_TCP) {
+        return name == TCP_ULP || name == TCP_REPAIR || name == TCP_MD5SIG || name == TCP_MD5SIG_EXT ||
+               name == kTcpAoAddKey || (name == TCP_INQ && is_on(name, value, length));
+    }
+    if (level != SOL_SOCKET) {
+        return false;
+    }
+    switch (name) {
+        case SO_ZEROCOPY:
+        case SO_OOBINLINE:
+            return true;
+        case SO_TIMESTAMP_OLD:
+        case SO_TIMESTAMP_NEW:
+        case SO_TIMESTAMPNS_OLD:
+        case SO_TIMESTAMPNS_NEW:
+        case SO_TIMESTAMPING_OLD:
+        case SO_TIMESTAMPING_NEW:
+        case SO_MAX_PACING_RATE:
+        case SO_PEEK_OFF:
+            return is_on(name, value, length);
+        default:
+            return false;
+    }
+}
+
+/// The connection goes to TCP; one that is to come of this socket begins there. A listener hands that on with the option.
+void leave_to_kernel(Shim& shim, Socket& socket, int fd) {
+    if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection) {
+        socket.stays_on_tcp = true;
+    }
+    leave(shim, fd, Reason::unsupported_option);
 }
 
 }  // namespace
@@ -80,8 +121,8 @@ ssize_t set_option(
     if (level == kSolSmc && name == kDisableDevice) {
         return disable_device(socket);
     }
-    if (kernel_alone_serves(level, name)) {
-        leave(shim, fd, Reason::unsupported_option);
+    if (kernel_alone_serves(level, name, value, length)) {
+        leave_to_kernel(shim, socket, fd);
     }
     const ssize_t rc = value_of(shim.real.setsockopt(fd, level, name, value, length));
     if (rc == 0 && level == SOL_SOCKET) {
@@ -100,6 +141,9 @@ ssize_t get_option(
     Shim& shim, Socket& socket, int fd, int level, int name, void* value, socklen_t* length) {
     if (level == kSolSmc && name == kProfile) {
         return get_profile(shim, socket, value, length);
+    }
+    if (level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE) {
+        leave_to_kernel(shim, socket, fd);  // it maps the pages of what has arrived
     }
     const bool ours = socket.kind.load(std::memory_order_acquire) == SocketKind::connection &&
                       Socket::is_ours(socket.phase());

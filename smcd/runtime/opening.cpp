@@ -121,8 +121,8 @@ OpenedServer opened_server(Process& process, Socket& socket, const Socket& liste
         }
         return {};
     }
-    if (process.sandboxed()) {
-        return {ServerOpening::refused, Reason::unsupported_call};
+    if (process.sandboxed() || listener.stays_on_tcp) {
+        return {ServerOpening::refused, process.sandboxed() ? Reason::unsupported_call : Reason::unsupported_option};
     }
     if (marked == Marked::unknown) {
         return {ServerOpening::refused, Reason::client_not_marked};

@@ -283,6 +283,67 @@ void zero_copy(Context& c) {
     c.say("peer got %s", c.peer().run("recv 2").c_str());
 }
 
+/// What recvmsg() gives beside so many bytes: types at the level of TCP. Time stamps come only once the kernel has begun to
+/// take them.
+void receive_with_control(Context& c, int fd, std::size_t bytes) {
+    std::array<char, 64> data{};
+    alignas(cmsghdr) std::array<char, 256> control{};
+    iovec part{data.data(), bytes};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    c.result("recvmsg", static_cast<int>(::recvmsg(fd, &header, MSG_WAITALL)));
+    for (cmsghdr* one = CMSG_FIRSTHDR(&header); one != nullptr; one = CMSG_NXTHDR(&header, one)) {
+        if (one->cmsg_level == IPPROTO_TCP) {
+            c.say("control %d", one->cmsg_type);
+        }
+    }
+}
+
+constexpr std::array kKernelOptions = {
+    Option{"SO_TIMESTAMP",       SOL_SOCKET,  SO_TIMESTAMP      },
+    Option{"SO_TIMESTAMPNS",     SOL_SOCKET,  SO_TIMESTAMPNS    },
+    Option{"TCP_INQ",            IPPROTO_TCP, TCP_INQ           },
+    Option{"SO_MAX_PACING_RATE", SOL_SOCKET,  SO_MAX_PACING_RATE},
+};
+
+void kernel_options(Context& c) {
+    for (const Option& option : kKernelOptions) {
+        const int fd = c.open();
+        c.peer().run("send 3");
+        set_int(c, fd, option, option.number == SO_MAX_PACING_RATE ? 1 << 20 : 1);
+        c.peer().run("send 4");
+        receive_with_control(c, fd, 7);
+        c.result("send", ::send(fd, "back", 4, 0));
+        c.say("peer got %s", c.peer().run("recv 4").c_str());
+    }
+}
+
+/// Before there is a connection: on both sides' sockets.
+void kernel_options_before_connect(Context& c) {
+    for (const Option& option : kKernelOptions) {
+        const int listener = listen_on("127.0.0.1", 0, 4);
+        set_int(c, listener, option, option.number == SO_MAX_PACING_RATE ? 1 << 20 : 1);
+        const int fd = check(::socket(AF_INET, SOCK_STREAM, 0), "socket");
+        set_int(c, fd, option, option.number == SO_MAX_PACING_RATE ? 1 << 20 : 1);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(local_port(listener));
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        c.result("connect", ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address));
+        const int accepted = accept_one(listener);
+        c.result("send", ::send(fd, "there", 5, 0));
+        receive_with_control(c, accepted, 5);
+        c.result("send", ::send(accepted, "back", 4, 0));
+        receive_with_control(c, fd, 4);
+        for (const int one : {listener, fd, accepted}) {
+            ::close(one);
+        }
+    }
+}
+
 constexpr std::array kCases = {
     Case{"values_of_a_new_connection",         values_of_a_new_connection        },
     Case{"values_set",                         values_set                        },
@@ -298,6 +359,8 @@ constexpr std::array kCases = {
     Case{"cork",                               cork                              },
     Case{"signal_on_data",                     signal_on_data                    },
     Case{"zero_copy",                          zero_copy                         },
+    Case{"kernel_options",                     kernel_options                    },
+    Case{"kernel_options_before_connect",      kernel_options_before_connect     },
 };
 
 } // namespace
