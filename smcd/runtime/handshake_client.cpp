@@ -104,6 +104,10 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
             }
             return view.ended;
         case clc::Event::accepted:
+            if (view.ended) {  // a Confirm would draw a reset
+                settle_begin(process, socket, Reason::peer_gone, false);
+                return true;
+            }
             on_accept(process, socket, step.peer, step.device.chid);
             return true;
         case clc::Event::declined:
@@ -126,6 +130,7 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
 }
 
 bool client_give_up(Process& process, Socket& socket, Reason reason) {
+    socket.handshake->expects_answer = true;
     decline(process, socket, reason, true);
     return true;
 }

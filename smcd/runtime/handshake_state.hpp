@@ -20,6 +20,7 @@ struct HandshakeState {
     std::atomic<std::uint64_t> give_up_ns{0}; ///< when the patience of waiting bytes ends; 0: none wait
     std::atomic<std::uint32_t> pre_limit{kPreBufferBytes}; ///< of the pre-buffer, once the peer's ring is known
     bool answered = false;    ///< server: Accept is out, only the client can end the handshake now
+    bool expects_answer = false; ///< settling client: its Proposal is out, and the server's answer may still come
     bool expects_proposal = false; ///< settling server: the client's Proposal may still come
     bool owes_answer = false; ///< ... and has come: the client's Decline follows when its patience ends
     std::uint64_t fragment_since_ns = 0; ///< settling: since when a beginning of a CLC message stands inbound

@@ -15,7 +15,7 @@
 namespace smcd {
 namespace {
 
-constexpr std::uint64_t kProposalNs = 250 * kNsPerMs;
+constexpr std::uint64_t kMessageNs = 250 * kNsPerMs;
 constexpr std::uint64_t kExitWaitNs = 20 * kNsPerMs;
 /// A peer that is only slow gets its bytes; the kernel tries about as long.
 constexpr std::uint64_t kBytesNs = 60 * kNsPerSecond;
@@ -28,14 +28,29 @@ bool is_undecided(const Socket& socket) noexcept {
     return Socket::is_ours(phase) && phase != Phase::smc;
 }
 
-bool expects_proposal(const Socket& socket) noexcept {
+bool may_swallow(const Socket& socket) noexcept {
     return socket.phase() == Phase::settling && socket.handshake != nullptr &&
-           socket.handshake->expects_proposal &&
            (socket.block->flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
 }
 
+bool expects_proposal(const Socket& socket) noexcept {
+    return may_swallow(socket) && socket.handshake->expects_proposal;
+}
+
+bool expects_answer(const Socket& socket) noexcept {
+    return may_swallow(socket) && socket.handshake->expects_answer;
+}
+
+/// The client confirms what we have accepted, whatever its application does: into a closed connection that would draw a
+/// reset, where TCP shows an end.
+bool expects_confirm(const Socket& socket) noexcept {
+    return socket.phase() == Phase::handshake && socket.handshake != nullptr && socket.handshake->answered;
+}
+
 bool is_unfinished(const Socket& socket) noexcept {
-    return is_undecided(socket) && (expects_proposal(socket) || handshake_has_bytes(socket));
+    return is_undecided(socket) &&
+           (expects_proposal(socket) || expects_answer(socket) || expects_confirm(socket) ||
+            handshake_has_bytes(socket));
 }
 
 /// SO_LINGER: how long the application wants to wait in close().
@@ -71,7 +86,7 @@ void linger_if_unfinished(Process& process, Socket& socket) {
     if (!socket.linger_reset) { // the end comes behind the bytes
         socket.block->flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
     }
-    const std::uint64_t until_ns = monotonic_ns() + (bytes ? kBytesNs : kProposalNs);
+    const std::uint64_t until_ns = monotonic_ns() + (bytes ? kBytesNs : kMessageNs);
     socket.linger_until_ns.store(until_ns, std::memory_order_seq_cst);
     process.progress().arm_deadline(socket, until_ns);
     // The progress thread may have finished it before it could see that it lingers.
@@ -88,9 +103,14 @@ void leave_lingering_to_parent(Socket& socket) noexcept {
     }
 }
 
-void await_proposal_at_exit(Process& process, Socket& socket) {
-    if (expects_proposal(socket) && !process.arena().is_shared(socket.live_block())) {
+void await_client_at_exit(Process& process, Socket& socket) {
+    if (process.arena().is_shared(socket.live_block())) {
+        return;
+    }
+    if (expects_proposal(socket)) {
         settle_await_clc(process, socket, kExitWaitNs);
+    } else if (expects_confirm(socket)) {
+        handshake_resolve(process, socket, Reason::closed_early, kExitWaitNs);
     }
 }
 

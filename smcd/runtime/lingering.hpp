@@ -1,13 +1,16 @@
 // Lingering: a connection that its application has closed before the handshake was over. Floor 3.
 //
 // The kernel keeps a closed TCP connection until its bytes are delivered; close() does not wait for
-// that. A handshake has two such moments:
+// that. A handshake has four such moments:
 //   * Bytes wait in the pre-buffer for the client's Confirm, or for room in TCP's own buffer.
 //   * A client that has announced SMC sends its Proposal as soon as its connect() is done. A server
 //   that accepts and closes in
 //     one breath is gone by then, and the kernel would answer the Proposal with a reset, where
 //     plain TCP shows the client an orderly end. So the FIN goes out at once.
-// In both the connection stays open behind a descriptor of ours, and the progress thread goes on
+//   * Behind its Accept a server gets a Confirm, which the client's library sends by itself; with
+//   the same result.
+//   * A client that closes behind its Proposal says Decline; the answer to the Proposal may cross it.
+// In all of them the connection stays open behind a descriptor of ours, and the progress thread goes on
 // with it until nothing is left to be done or its time is over.
 #pragma once
 
@@ -32,7 +35,7 @@ void linger_if_unfinished(Process& process, Socket& socket);
 void leave_lingering_to_parent(Socket& socket) noexcept;
 
 /// At exit, where nobody is left who could linger: waits a moment.
-void await_proposal_at_exit(Process& process, Socket& socket);
+void await_client_at_exit(Process& process, Socket& socket);
 
 /// Progress thread, after each event and deadline of the socket, without
 /// Process::lifecycle_mutex().

@@ -120,7 +120,7 @@ void Process::at_exit() {
         const std::uint64_t now = monotonic_ns();
         if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
             handshake_close(*this, socket, end - now);
-            await_proposal_at_exit(*this, socket);
+            await_client_at_exit(*this, socket);
         }
         if (socket.channel.device != nullptr && socket.phase() != Phase::smc) {
             statistics_.absorb(*socket.block);
