@@ -90,6 +90,7 @@ Step ClientHandshake::on_accept(const AcceptConfirm& accept, std::size_t consume
     Step step;
     step.consumed = consumed;
     step.peer = info_of(accept);
+    step.version = accept.version;
     step.vendor = accept.contact.vendor;
     accept_ = accept;
     state_ = State::choosing;

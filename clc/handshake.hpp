@@ -39,6 +39,7 @@ struct Step {
     Event event = Event::need_more;
     std::size_t consumed = 0;
     DmbInfo peer;
+    std::uint8_t version = 2;           ///< accepted: of the Accept
     OfferedDevice device;               ///< accepted: which of ours the server chose
     FixedList<Match, kSlotsMax> matches;
     VendorExtension vendor;

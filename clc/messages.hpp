@@ -52,6 +52,7 @@ struct VendorExtension {
     bool present = false;
     std::uint8_t features = 0;
     LinkGroupId group; ///< Proposal: the sender's rendezvous
+    std::uint16_t vlan = 0; ///< Proposal by version 1: VLAN id of the client's end; 0: none
     friend bool operator==(const VendorExtension&, const VendorExtension&) = default;
 };
 inline constexpr std::uint8_t kFeatureBells = 0x1;

@@ -57,6 +57,12 @@ Reason match_version1(const LocalOffer& server,
     if (!same_subnet(server.v1, proposal)) {
         return Reason::prefix_mismatch;
     }
+    if (!server.v1.vlan_known) {
+        return Reason::vlan_lookup;
+    }
+    if (server.v1.vlan != proposal.vendor.vlan) {
+        return Reason::no_smcd_device; // one device does not reach the other
+    }
     matches.add({
         0, {{proposal.native.gid, 0}, native->chid},
          1

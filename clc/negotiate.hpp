@@ -19,6 +19,8 @@ struct Version1 {
     std::uint32_t ipv4_subnet = 0; ///< host order; of the connection's own address
     std::uint8_t ipv4_prefix_length = 0;
     FixedList<Ipv6Prefix, kIpv6PrefixesMax> ipv6_prefixes;
+    bool vlan_known = true;
+    std::uint16_t vlan = 0; ///< of the interface that has the connection's own address; 0: none
 };
 
 /// What one side has.

@@ -185,7 +185,7 @@ Message encode(const Proposal& proposal) noexcept {
     const std::size_t v2_distance = kIpAreaBase + kSmcdInfoBytes - kV2OffsetBase + prefix_bytes;
     writer.be(static_cast<std::uint16_t>(proposal.typev2 != Mode::none ? v2_distance : 0));
     write_proposal_vendor(writer, proposal.vendor);
-    writer.zeros(20);
+    writer.zeros(18);
     if (prefixes) {
         writer.be(proposal.ipv4_subnet);
         writer.be(proposal.ipv4_prefix_length);

@@ -19,20 +19,22 @@ VendorExtension read_proposal_vendor(ByteReader& reader) noexcept {
     const auto oui = reader.take(kOui.size());
     const auto features = reader.be<std::uint8_t>();
     const auto group = reader.be<std::uint32_t>();
+    const auto vlan = reader.be<std::uint16_t>();
     const bool ours = std::equal(oui.begin(), oui.end(), kOui.begin(), kOui.end()) &&
                       features >> 4U == kExtensionVersion;
-    return ours ? VendorExtension{true, static_cast<std::uint8_t>(features & 0x0FU), LinkGroupId(group)}
+    return ours ? VendorExtension{true, static_cast<std::uint8_t>(features & 0x0FU), LinkGroupId(group), vlan}
                 : VendorExtension{};
 }
 
 void write_proposal_vendor(ByteWriter& writer, const VendorExtension& vendor) noexcept {
     if (!vendor.present) {
-        writer.zeros(8);
+        writer.zeros(10);
         return;
     }
     writer.bytes(kOui);
     writer.be(pack_features(vendor.features));
     writer.be(vendor.group.value());
+    writer.be(vendor.vlan);
 }
 
 VendorExtension read_contact_vendor(ByteReader& reader) noexcept {
@@ -40,7 +42,7 @@ VendorExtension read_contact_vendor(ByteReader& reader) noexcept {
     const auto features = reader.be<std::uint8_t>();
     reader.skip(2);
     const bool ours = marker == kMarker && features >> 4U == kExtensionVersion;
-    return ours ? VendorExtension{true, static_cast<std::uint8_t>(features & 0x0FU), LinkGroupId()}
+    return ours ? VendorExtension{true, static_cast<std::uint8_t>(features & 0x0FU), LinkGroupId(), 0}
                 : VendorExtension{};
 }
 

@@ -145,6 +145,16 @@ public:
         return Error(std::errc::not_supported);
     }
 
+    /// Takes part in a VLAN; each add wants a del. ENOTSUP: the device has none; EINVAL: not an id;
+    /// ENOENT: not added; ENODEV: disabled.
+    virtual Result<void> add_vlan_id(std::uint16_t /*id*/) {
+        return Error(std::errc::not_supported);
+    }
+
+    virtual Result<void> del_vlan_id(std::uint16_t /*id*/) {
+        return Error(std::errc::not_supported);
+    }
+
     /// The device goes away, as when it is taken out. ENOTSUP: it cannot.
     virtual Result<void> disable(std::uint32_t /*code*/) { return Error(std::errc::not_supported); }
 

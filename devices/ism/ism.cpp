@@ -185,6 +185,7 @@ Result<std::unique_ptr<IsmDevice>> IsmDevice::create(DoorbellTable& doorbells,
     }
     SMCD_TRY(StatusFile file, StatusFile::create());
     auto impl = std::make_unique<Impl>(doorbells, options, std::move(file));
+    SMCD_TRY_VOID(impl->vlans.add(kIsmReservedVlan)); // it speaks version 2
     return std::unique_ptr<IsmDevice>(new IsmDevice(std::move(impl)));
 }
 
@@ -309,6 +310,9 @@ StatusArea& IsmDevice::status() noexcept {
 }
 
 Result<void> IsmDevice::add_vlan_id(std::uint16_t id) {
+    if (impl_->disabled.load(std::memory_order_acquire)) {
+        return Error(std::errc::no_such_device);
+    }
     return impl_->vlans.add(id);
 }
 

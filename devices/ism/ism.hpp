@@ -112,9 +112,9 @@ public:
     /// Sends a software event. ENETUNREACH: no such peer.
     Result<void> signal_event(Gid remote_gid, std::uint32_t code, std::uint64_t info) override;
 
-    /// VLAN ids, reference counted. EINVAL: not a VLAN id; ENOENT: not added.
-    Result<void> add_vlan_id(std::uint16_t id);
-    Result<void> del_vlan_id(std::uint16_t id);
+    /// VLAN ids, reference counted; kIsmReservedVlan is there from the beginning.
+    Result<void> add_vlan_id(std::uint16_t id) override;
+    Result<void> del_vlan_id(std::uint16_t id) override;
     [[nodiscard]] bool has_vlan_id(std::uint16_t id) const;
 
     /// The device goes away as when it is taken out: everything fails with ENODEV, moves of peers

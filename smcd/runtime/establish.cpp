@@ -77,6 +77,12 @@ Reason make_offer(Process& process, const Socket& socket, clc::LocalOffer& offer
         offer.v1.offered = read_prefixes(socket.fd, offer.v1);
         offer.v1.alone = process.config().versions == Versions::one;
         const bool native = offer.devices.count > 0 && !is_emulated(offer.devices.items[0].chid);
+        if (as_client && !offer.v1.vlan_known) {
+            offer.v1.offered = false;
+            if (offer.v1.alone) {
+                return Reason::vlan_lookup;
+            }
+        }
         if (offer.v1.alone && !(native && offer.v1.offered)) {
             return Reason::configuration_error;  // as the kernel: no usable prefix, and no offer by version 2
         }

@@ -24,8 +24,11 @@ void decline(Process& process, Socket& socket, Reason reason, bool may_swallow) 
 }
 
 /// Accept is here: both DMBs must be usable before Confirm goes out.
-void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid chid) {
+void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid chid, unsigned version) {
     socket.device = process.devices().on(chid);
+    if (version >= 2) {
+        socket.vlan.end();
+    }
     dev::LinkedDevice& device = *socket.device;
     auto remote = device.attach_dmb(peer.group, peer.token);
     if (!remote && !peer.first_contact && !device.has_link(peer.group)) {
@@ -73,11 +76,28 @@ void on_accept(Process& process, Socket& socket, const clc::DmbInfo& peer, Chid 
     establish(process, socket, *own, *remote);
 }
 
+/// The device takes part in the connection's VLAN from now on; where it does not, version 1 is not offered.
+Reason join_vlan(Process& process, Socket& socket, clc::LocalOffer& offer) {
+    if (!offer.v1.offered || offer.v1.vlan == 0 || offer.devices.count == 0) {
+        return Reason::none;
+    }
+    dev::LinkedDevice* const native = process.devices().on(offer.devices.items[0].chid);
+    if (native != nullptr && socket.vlan.begin(*native, offer.v1.vlan)) {
+        offer.vendor.vlan = offer.v1.vlan;
+        return Reason::none;
+    }
+    offer.v1.offered = false;
+    return offer.v1.alone ? Reason::vlan_register : Reason::none;
+}
+
 }  // namespace
 
 Reason client_propose(Process& process, Socket& socket) {
     clc::LocalOffer offer;
     if (const Reason reason = make_offer(process, socket, offer, true); reason != Reason::none) {
+        return reason;
+    }
+    if (const Reason reason = join_vlan(process, socket, offer); reason != Reason::none) {
         return reason;
     }
     // A server that has ended already does not wait for us, and a Proposal into a closed connection would draw a reset
@@ -108,7 +128,7 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
                 settle_begin(process, socket, Reason::peer_gone, false);
                 return true;
             }
-            on_accept(process, socket, step.peer, step.device.chid);
+            on_accept(process, socket, step.peer, step.device.chid, step.version);
             return true;
         case clc::Event::declined:
             socket.block->peer_reason.store(step.diagnosis, std::memory_order_relaxed);

@@ -54,8 +54,12 @@ Reason prepare(Process& process,
         return why_no_dmb(group.error());
     }
     prepared = {*group, !device->has_link(client.group)};
+    if (match.version == 1 && !socket.vlan.begin(*device, socket.handshake->vlan)) {
+        return Reason::vlan_register;
+    }
     const auto own = register_dmb_for(process, socket, *device, match.remote.gid, client.group);
     if (!own) {
+        socket.vlan.end();
         return why_no_dmb(own.error());
     }
     socket.device = device;
@@ -154,6 +158,7 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
         clc::LocalOffer offer;
         if (make_offer(process, socket, offer, false) == Reason::none) {
             machine(socket).start(offer);
+            socket.handshake->vlan = offer.v1.vlan;
         }
     }
     const Reason refusal = socket.handshake->refusal;

@@ -2,10 +2,13 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <linux/if_vlan.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <string_view>
@@ -36,6 +39,21 @@ const ifaddrs* find_interface(const ifaddrs* list, const TcpAddress& own) noexce
         }
     }
     return nullptr;
+}
+
+/// The VLAN whose interface this is; 0: of none. false: that cannot be found out.
+bool read_vlan(int fd, const char* interface, std::uint16_t& id) noexcept {
+    vlan_ioctl_args question{};
+    question.cmd = GET_VLAN_VID_CMD;
+    if (std::strlen(interface) >= sizeof(question.device1)) {
+        return false;
+    }
+    std::strcpy(question.device1, interface);
+    if (raw::ioctl(fd, SIOCGIFVLAN, &question) == 0) {
+        id = static_cast<std::uint16_t>(question.u.VID);
+        return true;
+    }
+    return errno != ENODEV && errno != EPERM && errno != EACCES; // no VLAN, or a kernel without any
 }
 
 void take_ipv4(const ifaddrs& item, clc::Version1& v1) noexcept {
@@ -77,6 +95,7 @@ bool read_prefixes(int fd, clc::Version1& v1) {
     if (interface == nullptr) {
         return false;
     }
+    v1.vlan_known = read_vlan(fd, interface->ifa_name, v1.vlan);
     if (interface->ifa_addr->sa_family == AF_INET) {
         take_ipv4(*interface, v1);
         return true;

@@ -7,7 +7,7 @@
 namespace smcd {
 
 /// Subnet of the socket's own IPv4 address, and the IPv6 prefixes of the interface that has its
-/// address, but for link-local ones. false: it has none, or the interfaces cannot be asked.
+/// address, but for link-local ones; the VLAN of that interface. false: it has none, or the interfaces cannot be asked.
 [[nodiscard]] bool read_prefixes(int fd, clc::Version1& v1);
 
 } // namespace smcd

@@ -154,6 +154,7 @@ void Process::end_socket(Socket& socket) {
     socket.block = nullptr;
     socket.device = nullptr;
     socket.peer_gid = {};
+    socket.vlan.end();
     socket.kept.reset();
     socket.linger_until_ns.store(0, std::memory_order_relaxed);
     socket.held_up.looks.store(0, std::memory_order_relaxed);
@@ -235,6 +236,9 @@ void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
         statistics_.page().connections_smc.fetch_add(1, std::memory_order_relaxed);
     }
     const bool on_tcp = phase == Phase::tcp || phase == Phase::settling;
+    if (on_tcp) {
+        socket.vlan.end();
+    }
     if (on_tcp && before != Phase::settling) {
         statistics_.count_tcp(reason);
     }

@@ -24,6 +24,7 @@
 #include "smcd/runtime/discovery.hpp"
 #include "smcd/runtime/profile.hpp"
 #include "smcd/runtime/sock_diag.hpp"
+#include "smcd/runtime/vlan_use.hpp"
 
 namespace smcd {
 
@@ -89,6 +90,7 @@ public:
     ConnBlock* block = nullptr;
     Channel channel;
     Mapping send_buffer;                      ///< devices that copy: the channel's
+    VlanUse vlan;                             ///< by version 1
     Gid peer_gid;                             ///< on the channel's device
     DevicePointer device;                     ///< of the channel, or of the DMB of a server's handshake
     std::atomic<const Profile*> profile{nullptr}; ///< its own; nullptr: the process's

@@ -51,6 +51,7 @@ clc::VendorExtension random_vendor(Random& random, bool with_group) {
     if (vendor.present) {
         vendor.features = static_cast<std::uint8_t>(below(random, 16));
         vendor.group = LinkGroupId(with_group ? static_cast<std::uint32_t>(random()) : 0);
+        vendor.vlan = static_cast<std::uint16_t>(with_group ? below(random, 4095) : 0);
     }
     return vendor;
 }

@@ -103,6 +103,24 @@ TEST(Version1, WhyNot) {
     EXPECT_EQ(match(alone(), without).reason, Reason::no_ism_v2);
 }
 
+TEST(Version1, BothEndsAreInOneVlan) {
+    const auto in_vlan = [](LocalOffer offer, std::uint16_t id) {
+        offer.v1.vlan = offer.vendor.vlan = id;
+        return offer;
+    };
+    EXPECT_EQ(make_proposal(in_vlan(alone(), 5)).vendor.vlan, 5);
+    EXPECT_EQ(match(in_vlan(both(), 5), in_vlan(alone(), 5)).reason, Reason::none);
+    EXPECT_EQ(match(in_vlan(both(), 5), in_vlan(alone(), 6)).reason, Reason::no_smcd_device);
+    EXPECT_EQ(match(in_vlan(both(), 0), in_vlan(alone(), 6)).reason, Reason::no_smcd_device);
+    EXPECT_EQ(match(in_vlan(both(), 5), in_vlan(both(), 6)).matches.items[0].version, 2)
+        << "version 2 does not ask";
+
+    LocalOffer lost = both();
+    lost.v1.vlan_known = false;
+    EXPECT_EQ(match(lost, alone()).reason, Reason::vlan_lookup);
+    EXPECT_EQ(match(lost, both()).reason, Reason::none);
+}
+
 TEST(Version1, OneCommonIpv6PrefixIsEnough) {
     const auto prefix = [](unsigned last) {
         Ipv6Prefix one;

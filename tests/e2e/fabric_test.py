@@ -5,6 +5,7 @@ They are found through the directory of the region and go through its memory; wh
 """
 
 import random
+import subprocess
 import sys
 
 import lib
@@ -108,6 +109,25 @@ class Fabric(FabricCase):
         server, client = self.transfer(both, client_env, kbytes=100)
         self.assert_tcp(server, "prefix_mismatch")
         self.assert_tcp(client, "peer_declined")
+
+    def test_version_1_in_a_vlan(self):
+        """Both ends on a VLAN interface; a kernel without VLANs skips this."""
+        for name in self.names:
+            made = subprocess.run(["ip", "-n", name, "link", "add", "link", "veth0", "name", "veth0.5",
+                                   "type", "vlan", "id", "5"], stderr=subprocess.PIPE, text=True, check=False)
+            if made.returncode != 0:
+                self.skipTest(f"no VLAN interface: {made.stderr.strip()}")
+            self.addCleanup(subprocess.run, ["ip", "-n", name, "link", "del", "veth0.5"], check=False)
+        for number, name in enumerate(self.names, 1):
+            run("ip", "-n", name, "addr", "flush", "dev", "veth0", "scope", "global")
+            self.addCleanup(run, "ip", "-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "veth0")
+            run("ip", "-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "veth0.5")
+            run("ip", "-n", name, "link", "set", "veth0.5", "up")
+        (self.folder / "meeting").mkdir()
+        both = {"SMCD_DEVICES": "ism", "SMCD_ISM_FOLDER": str(self.folder / "meeting"), "SMCD_V1": "only"}
+        server, client = self.transfer(both, {**both, "SMCD_STATIC_PEERS": f"10.77.0.0/16:{PORT}"}, kbytes=100)
+        self.assert_accelerated(server)
+        self.assert_accelerated(client)
 
     def test_static_rule(self):
         server, client = self.transfer({"SMCD_PNETID": ""},
