@@ -302,8 +302,20 @@ def wait_port(port, seconds=20.0):
     wait_until(lambda: listening(port), seconds, f"a listener on port {port}")
 
 
+def make_region(mib):
+    """A region for the ivshmem device of all programs of this test."""
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.mkdtemp(prefix="smcd-e2e-region", dir=where)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with open(Path(folder) / "region", "wb") as file:
+        file.truncate(mib << 20)
+    os.environ["SMCD_FABRIC"] = file.name
+
+
 def main():
     """Runs the test file; the first line says under what and with which seed."""
     print(f"WRAP_S={shlex.join(WRAP_S)!r} WRAP_C={shlex.join(WRAP_C)!r} SMCD_SEED={SEED}",
           flush=True)
+    if "SMCD_E2E_REGION_MIB" in os.environ:
+        make_region(int(os.environ["SMCD_E2E_REGION_MIB"]))
     unittest.main(verbosity=2)

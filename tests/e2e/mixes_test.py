@@ -82,7 +82,7 @@ class Mixes(lib.Case):
             client.finish()
             with self.subTest(mix=name):
                 place = rf"fd \d+, to 127\.0\.0\.1 port {port}"
-                verdict = "accelerated, (loopback|ism)" if wrap_s and wrap_c else "TCP, peer_no_smc"
+                verdict = "accelerated, (loopback|ism|ivshmem)" if wrap_s and wrap_c else "TCP, peer_no_smc"
                 if wrap_c:
                     self.assertRegex(client.stderr(), f"{place}: {verdict}")
                 else:
