@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "devices/api/attached.hpp"
 #include "devices/ivshmem/attach_point.hpp"
 #include "devices/ivshmem/forwarder.hpp"
 #include "devices/ivshmem/ivshmem.hpp"
@@ -76,7 +77,6 @@ public:
     [[nodiscard]] bool has_signal(unsigned door) const noexcept;
     [[nodiscard]] bool take_ring(unsigned door) const noexcept;
     void on_epoch(unsigned door, std::uint32_t epoch) noexcept override;
-    static void wake_sleepers(std::atomic<std::uint32_t>& word) noexcept;
 
     // listeners.cpp
     Result<UniqueFd> announce(std::span<const AnnouncedAddress> addresses);

@@ -120,7 +120,7 @@ void IvshmemDevice::signal(const RemoteDmb& dmb, std::uint64_t doors) noexcept {
 }
 
 void IvshmemDevice::wake(const RemoteDmb& /*dmb*/, std::atomic<std::uint32_t>& word) noexcept {
-    Impl::wake_sleepers(word);
+    wake_futex(word);
 }
 
 std::size_t IvshmemDevice::harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) {

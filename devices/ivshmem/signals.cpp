@@ -70,15 +70,6 @@ void IvshmemDevice::Impl::ring_otherwise(const RemoteDmb& dmb, const Route& rout
     }
 }
 
-void IvshmemDevice::Impl::wake_sleepers(std::atomic<std::uint32_t>& word) noexcept {
-    if (word.exchange(0, std::memory_order_acq_rel) == 0) {
-        return; // nobody sleeps, or another thread wakes them
-    }
-    const int saved = errno;
-    raw::futex_wake(word); // in vain where the sleeper looks by itself
-    errno = saved;
-}
-
 std::size_t IvshmemDevice::Impl::harvest(unsigned door,
                                          const std::function<void(SbaIndex)>& on_signal) {
     std::size_t count = 0;

@@ -270,17 +270,7 @@ Result<std::uint64_t> LoopbackDevice::Impl::move_data(DmbToken token,
         return Error(std::errc::invalid_argument);
     }
     target = view_of(token, found->second);
-    if (offset > target.memory.size() || data.size() > target.memory.size() - offset) {
-        return Error(std::errc::bad_address);
-    }
-    if (!data.empty()) {
-        std::memcpy(target.memory.data() + offset, data.data(), data.size());
-    }
-    if (!signal_owner) {
-        return 0;
-    }
-    wake_sleepers(target.bells->futex_in);
-    return target.bells->doors_in.exchange(0, std::memory_order_acq_rel);
+    return move_into(target, signal_owner, offset, data);
 }
 
 } // namespace smcd::dev

@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "devices/api/attached.hpp"
 #include "devices/loopback/index_table.hpp"
 #include "devices/loopback/link.hpp"
 #include "devices/loopback/link_socket.hpp"
@@ -50,7 +51,6 @@ public:
                                     std::uint32_t offset,
                                     std::span<const std::byte> data,
                                     RemoteDmb& target);
-    static void wake_sleepers(std::atomic<std::uint32_t>& word) noexcept;
 
     // linking.cpp. All take the lock.
     Result<LinkGroupId> link_group_id();

@@ -135,17 +135,8 @@ void LoopbackDevice::signal(const RemoteDmb& dmb, std::uint64_t doors) noexcept 
     errno = saved;
 }
 
-void LoopbackDevice::Impl::wake_sleepers(std::atomic<std::uint32_t>& word) noexcept {
-    if (word.exchange(0, std::memory_order_acq_rel) == 0) {
-        return; // nobody sleeps, or another thread wakes them
-    }
-    const int saved = errno;
-    static_cast<void>(raw::futex_wake(word));
-    errno = saved;
-}
-
 void LoopbackDevice::wake(const RemoteDmb& /*dmb*/, std::atomic<std::uint32_t>& word) noexcept {
-    Impl::wake_sleepers(word);
+    wake_futex(word);
 }
 
 std::size_t LoopbackDevice::harvest(unsigned door, const std::function<void(SbaIndex)>& on_signal) {
