@@ -31,6 +31,15 @@ SizeClass wanted_size_class(const Process& process, const Socket& socket) {
     return SizeClass(size_class_for(socket.receive_buffer_wish));
 }
 
+/// The peer has closed before what waited reached its ring: the application sees that end, and no reset beside it.
+void forget_reset_by_flush(ConnBlock& block) noexcept {
+    const bool aborted = (block.rx.peer_flags.load(std::memory_order_relaxed) & kPeerConnAbort) != 0;
+    if (!aborted && (block.flags.load(std::memory_order_acquire) & kFlagReset) != 0) {
+        block.so_error.store(0, std::memory_order_relaxed);
+        block.flags.fetch_and(~kFlagReset, std::memory_order_acq_rel);
+    }
+}
+
 }  // namespace
 
 Reason make_offer(Process& process, const Socket& socket, clc::LocalOffer& offer, bool as_client) {
@@ -181,6 +190,7 @@ void establish(Process& process,
             wants_shutdown |= (block.flags.fetch_and(~kFlagShutWrite) & kFlagShutWrite) != 0;
             flushed = flush_to_ring(process, socket);
         } while (!flushed && (block.flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0);
+        forget_reset_by_flush(block);
         // sync: phase. A shutdown either sees the phase, or we see its flag.
         block.phase.store(Phase::smc, std::memory_order_seq_cst);
         wants_shutdown |= (block.flags.load(std::memory_order_seq_cst) & kFlagShutWrite) != 0;

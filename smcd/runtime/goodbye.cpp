@@ -31,7 +31,9 @@ void say_goodbye(Socket& socket, Channel& channel) {
     const bool unread = rx.readable() > 0;
     const bool was_reset = (socket.block->flags.load(std::memory_order_acquire) & kFlagReset) != 0;
     const bool hard = lingers_zero(socket);
-    const bool abort = was_reset || ((hard || unread) && stream_connected(channel));
+    // Bytes that have crossed a close in the handshake: the peer sees the end, which was first, and no reset beside it.
+    const bool crossed = socket.lingered;
+    const bool abort = was_reset || ((hard || (unread && !crossed)) && stream_connected(channel));
     if (!abort) {
         if (hard) {
             set_linger(socket.fd, {0, 0});
@@ -40,7 +42,7 @@ void say_goodbye(Socket& socket, Channel& channel) {
         raw::shutdown(socket.fd, SHUT_WR);
     }
     tx.send_state(abort ? kPeerConnAbort : kPeerConnClosed);
-    if (!abort && !unread && rx.readable() > 0) {
+    if (!abort && !unread && !crossed && rx.readable() > 0) {
         tx.send_state(kPeerConnAbort);  // sync: goodbye. They came while we said it
     }
     // Doorbell bytes that nobody took would make the kernel say reset instead of end.

@@ -16,6 +16,11 @@ clc::ClientHandshake& machine(Socket& socket) {
     return std::get<clc::ClientHandshake>(socket.handshake->machine);
 }
 
+bool has_ended(int fd) noexcept {
+    pollfd ended{fd, POLLRDHUP, 0};
+    return raw::poll(&ended, 1, 0) > 0;
+}
+
 /// Says Decline and goes to TCP; the server's answer may still be under way unless it has come.
 void decline(Process& process, Socket& socket, Reason reason, bool may_swallow) {
     const clc::Message message = machine(socket).decline(reason, reason == Reason::sync_error);
@@ -102,8 +107,7 @@ Reason client_propose(Process& process, Socket& socket) {
     }
     // A server that has ended already does not wait for us, and a Proposal into a closed connection would draw a reset
     // in front of what it has said.
-    pollfd ended{socket.fd, POLLRDHUP, 0};
-    if (raw::poll(&ended, 1, 0) > 0) {
+    if (has_ended(socket.fd)) {
         return Reason::peer_gone;
     }
     const clc::Message message = machine(socket).start(offer);
@@ -124,7 +128,7 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
             }
             return view.ended;
         case clc::Event::accepted:
-            if (view.ended) {  // a Confirm would draw a reset
+            if (has_ended(socket.fd)) {  // a Confirm would draw a reset
                 settle_begin(process, socket, Reason::peer_gone, false);
                 return true;
             }

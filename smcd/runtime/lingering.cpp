@@ -84,6 +84,7 @@ void linger_if_unfinished(Process& process, Socket& socket) {
         return;
     }
     if (!socket.linger_reset) { // the end comes behind the bytes
+        socket.lingered = true;
         socket.block->flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
     }
     const std::uint64_t until_ns = monotonic_ns() + (bytes ? kBytesNs : kMessageNs);

@@ -157,6 +157,7 @@ void Process::end_socket(Socket& socket) {
     socket.vlan.end();
     socket.kept.reset();
     socket.linger_until_ns.store(0, std::memory_order_relaxed);
+    socket.lingered = false;
     socket.held_up.looks.store(0, std::memory_order_relaxed);
     socket.non_blocking.store(false, std::memory_order_relaxed);
     socket.receive_buffer_wish = 0;

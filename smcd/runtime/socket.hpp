@@ -105,6 +105,7 @@ public:
     std::atomic<std::uint32_t> watch_epoch{0}; ///< progress thread that watches the descriptor; 0: none
     std::atomic<std::uint32_t> sleepers{0};   ///< sleep_guard.hpp
     std::atomic<std::uint64_t> linger_until_ns{0}; ///< lingering.hpp; 0: it does not linger
+    bool lingered = false; ///< closed by its application before the handshake was over
     HeldUp held_up;
     UniqueFd kept;                            ///< closed while calls sleep on it: our name for the TCP connection
     void* registrations = nullptr;            ///< epoll registrations (the shim's)

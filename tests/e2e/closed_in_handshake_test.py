@@ -1,7 +1,9 @@
 """A side that closes in the middle of the handshake: the peer sees an end as on TCP, and no reset that its own CLC message
 has drawn."""
 
+import signal
 import socket
+from pathlib import Path
 
 import clc
 import lib
@@ -40,6 +42,11 @@ class ClosedInHandshake(HandshakeCase):
     def close(self, process):
         process.say("close")
         process.expect("^closed")
+
+    def pause(self, process):
+        process.kill(signal.SIGSTOP)
+        stat = Path(f"/proc/{process.pid}/stat")
+        lib.wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T")
 
     def check_end(self, sock):
         self.assertEqual(raw.receive_all(sock), (b"", "end"))
@@ -87,12 +94,31 @@ sock.close()
         self.addCleanup(sock.close)
         self.assertEqual(clc.first_message(raw.message(sock))[0], clc.PROPOSAL)
         client.expect("^connected")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        self.pause(client)
         sock.sendall(answer)
-        sock.shutdown(socket.SHUT_WR)  # Accept and end in one segment
+        sock.shutdown(socket.SHUT_WR)
+        client.kill(signal.SIGCONT)
         client.expect("^received b'' 0$")
         client.finish()
         self.check_end(sock)
+
+    def test_server_closes_while_bytes_wait_for_its_answer(self):
+        server = self.server(lib.PYTHON, "-c", SERVER.replace("sock, _ =", "sys.stdin.readline(); sock, _ =") + CLOSE)
+        client = self.client(lib.PYTHON, "-c", CLIENT.replace("print", "sock.sendall(b'hello'); print") + """
+print("received", sock.recv(10), sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), flush=True)
+sock.getpeername()
+sock.close()
+""", server.port())
+        client.expect("^connected")
+        self.pause(client)
+        server.say("accept")
+        server.expect("^accepted")
+        self.close(server)
+        client.kill(signal.SIGCONT)
+        client.expect("^received b'' 0$")
+        client.finish()
+        server.say("exit")
+        server.finish()
 
 
 if __name__ == "__main__":
