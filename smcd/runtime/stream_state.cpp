@@ -10,6 +10,7 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/pending.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/sleep_guard.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd {
@@ -38,7 +39,9 @@ void stream_tell_ends(Socket& socket) noexcept {
     }
 }
 
-int stream_shutdown(Process& process, Socket& socket, int how) {
+namespace {
+
+int shut_down(Process& process, Socket& socket, int how) {
     ConnBlock& block = socket.live_block();
     if (how != SHUT_RD) {
         leave_if_lost(process, socket);
@@ -76,6 +79,18 @@ int stream_shutdown(Process& process, Socket& socket, int how) {
         raw::shutdown(socket.fd, how);  // it became plain TCP meanwhile, perhaps before it could see our flag
     }
     return connected ? 0 : -ENOTCONN;
+}
+
+}  // namespace
+
+int stream_shutdown(Process& process, Socket& socket, int how) {
+    // The last words go through memory that another thread's close() or dup2() would unmap.
+    if (!hold_open(socket)) {
+        return -ENOTCONN;
+    }
+    const int result = shut_down(process, socket, how);
+    let_go(process, socket);
+    return result;
 }
 
 bool stream_take_error(Socket& socket, int& error) noexcept {
