@@ -277,11 +277,16 @@ bool TxPath::commit(const Reservation& reservation, std::uint32_t n) noexcept {
 }
 
 void TxPath::send_state(std::uint8_t flags) noexcept {
+    ConnBlock& block = *channel_.block;
+    const DirectionGuard guard(block.tx.lock);
+    if (channel_.peer.cdc == nullptr) {
+        return;  // closed by another thread
+    }
     if ((flags & kPeerGone) != 0) {
-        publish_all_consumed(*channel_.block);
+        publish_all_consumed(block);
     }
     // seq_cst: the receiving side may store the consumer word at the same time (store_consumer_word()).
-    channel_.block->tx.state_flags.fetch_or(flags, std::memory_order_seq_cst);
+    block.tx.state_flags.fetch_or(flags, std::memory_order_seq_cst);
     store_consumer_word(channel_);
     notify_state(channel_);
 }

@@ -210,8 +210,11 @@ void Process::wake_local(Socket& socket) {
     // sync: phase. The channel is written under the handshake's phases, before the exchange that ends them.
     const Phase phase = socket.phase();
     const bool undecided = phase == Phase::connecting || phase == Phase::handshake || phase == Phase::settling;
-    if (!undecided && socket.channel.own_bells != nullptr) {
-        wake_sleepers(*socket.channel.own_bells);
+    if (!undecided) {
+        const DirectionGuard guard(block->rx.lock);  // another thread may be closing it
+        if (dev::Bells* const bells = socket.channel.own_bells; bells != nullptr) {
+            wake_sleepers(*bells);
+        }
     }
     std::uint64_t doors = block->local.doors.load(std::memory_order_seq_cst);
     if (doors != 0 && doorbells_ != nullptr) {

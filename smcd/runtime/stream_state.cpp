@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/pending.hpp"
@@ -159,6 +160,7 @@ void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool
     set(socket.live_block().local.doors, std::memory_order_seq_cst);
     process.progress().ensure_watched(socket);
     dev::LinkedDevice* const device = socket.device;
+    const DirectionGuard guard(socket.live_block().rx.lock);  // another thread may be closing it
     if (socket.phase() != Phase::smc || device == nullptr || socket.channel.own_bells == nullptr) {
         return;
     }
