@@ -5,14 +5,17 @@
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/base/unique_fd.hpp"
+#include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload {
@@ -152,6 +155,28 @@ void replace_numbers(Shim& shim, const Socket& socket, int by, bool forget) noex
     }
 }
 
+/// Takes what is unread out of the ring and puts it into `to`. Another thread that reads meanwhile has its bytes before, or
+/// waits: it would find the end while these are on their way. Unless relatives go on with the ring (`shared`), it goes by
+/// the phase then. false: nothing is unread, or `to` does not take it; nothing has changed.
+bool move_unread(Process& process, Socket& socket, std::span<char> space, int to, bool shared, bool stays) noexcept {
+    // Our own calls below run inside this guard, as those of a signal handler would.
+    const DirectionGuard reading(socket.live_block().rx.lock);
+    const std::uint32_t unread = stream_unread(process, socket);
+    const iovec whole{space.data(), std::min<std::size_t>(unread, space.size())};
+    if (unread == 0 || !socket.accelerated() ||
+        stream_receive(process, socket, {&whole, 1}, MSG_PEEK | MSG_DONTWAIT) != unread ||
+        !fill(to, space.data(), unread)) {
+        return false;
+    }
+    if (!stays) {
+        static_cast<void>(stream_receive(process, socket, {&whole, 1}, MSG_DONTWAIT));
+    }
+    if (!shared) {
+        socket.live_block().flags.fetch_or(kFlagFrozen, std::memory_order_acq_rel);
+    }
+    return true;
+}
+
 }  // namespace
 
 bool substitute(Shim& shim, Socket& socket, Reason reason, bool for_relatives_too) noexcept {
@@ -163,27 +188,26 @@ bool substitute(Shim& shim, Socket& socket, Reason reason, bool for_relatives_to
     if (!socket.accelerated()) {
         return give_up();
     }
-    const std::uint32_t unread = stream_unread(shim.process, socket); // and what the peer has said last
-    if (was_reset(*socket.block)) {
-        return give_up();
-    }
-    const std::unique_ptr<char[]> bytes(new (std::nothrow) char[unread + 1]);
-    if (unread == 0 || bytes == nullptr) {
-        return give_up();
-    }
-    const iovec whole{bytes.get(), unread};
+    const std::uint32_t most = stream_unread(shim.process, socket); // and what the peer has said last
+    const std::unique_ptr<char[]> bytes(new (std::nothrow) char[most + 1]);
     auto pair = make_pair(socket.fd);
-    if (!pair || stream_receive(shim.process, socket, {&whole, 1}, MSG_PEEK | MSG_DONTWAIT) != unread ||
-        !fill(pair->ours.get(), bytes.get(), unread)) {
+    if (was_reset(*socket.block) || bytes == nullptr || !pair) {
         return give_up();
     }
-    copy_settings(socket, pair->theirs.get());
     // Relatives keep their numbers and the connection.
     const bool vfork_child = shim.in_vfork_child();
     const bool shared = vfork_child || socket.block->holders.load(std::memory_order_acquire) > 1;
-    if (!shared || !for_relatives_too) {
-        static_cast<void>(stream_receive(shim.process, socket, {&whole, 1}, MSG_DONTWAIT));
+    // Nobody takes what comes on the new descriptor for the peer's: the progress thread looks under this lock. Where
+    // relatives have the connection, this process forgets it first.
+    std::optional<DirectionGuard> deciding;
+    if (!shared) {
+        deciding.emplace(socket.live_block().handshake_lock);
     }
+    if ((deciding && deciding->nested()) || !move_unread(shim.process, socket, {bytes.get(), most},
+                                                               pair->ours.get(), shared, shared && for_relatives_too)) {
+        return give_up();
+    }
+    copy_settings(socket, pair->theirs.get());
     if (!shared) {
         shim.process.progress().unwatch(socket);
     }
