@@ -303,8 +303,10 @@ def wait_port(port, seconds=20.0):
 
 
 def make_region(mib):
-    """A region for the ivshmem device of all programs of this test."""
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    """A region for the ivshmem device of all programs of this test. In a container /dev/shm may be
+    small: then in the folder for temporary files."""
+    fits = os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free >= mib << 20
+    where = "/dev/shm" if fits else None
     folder = tempfile.mkdtemp(prefix="smcd-e2e-region", dir=where)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with open(Path(folder) / "region", "wb") as file:
