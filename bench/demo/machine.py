@@ -2,6 +2,7 @@
 import os
 import platform
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -31,8 +32,14 @@ def congestion_control():
     return read("/proc/sys/net/ipv4/tcp_congestion_control", "unknown")
 
 
-def has_cubic():
-    return "cubic" in read("/proc/sys/net/ipv4/tcp_available_congestion_control").split()
+def may_use_cubic():
+    """An ordinary user may choose only what the machine allows to everybody."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+        except OSError:
+            return False
+    return True
 
 
 def first_line_of(command):

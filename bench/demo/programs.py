@@ -228,7 +228,7 @@ class Iperf3(Program):
             return words + (["-C", "cubic"] if arm == "tcp-cubic" else [])
 
         arms = ("tcp", "smcu")
-        if machine.congestion_control() != "cubic" and machine.has_cubic():
+        if machine.congestion_control() != "cubic" and machine.may_use_cubic():
             arms = ("tcp", "tcp-cubic", "smcu")
         title = f"iperf3 {streams} stream{'s' if streams > 1 else ''}"
         return Case(self, f"iperf3-{streams}", title, client, parse_iperf3,
