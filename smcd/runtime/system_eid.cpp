@@ -9,22 +9,24 @@
 namespace smcd {
 namespace {
 
-std::string make_system_eid() {
+/// "SMCD-SEID-" and 16 digits, with a final zero; empty if unknown.
+using Text = std::array<char, 27>;
+
+Text make_system_eid() {
+    Text text{};
     const KernelIdentity identity = kernel_identity();
-    if (!identity.known) {
-        return {};
+    if (identity.known) {
+        std::snprintf(text.data(), text.size(), "SMCD-SEID-%016llX",
+                      static_cast<unsigned long long>(boot_hash(identity)));
     }
-    std::array<char, 33> text{};
-    std::snprintf(
-        text.data(), text.size(), "SMCD-SEID-%016llX", static_cast<unsigned long long>(boot_hash(identity)));
-    return text.data();
+    return text;
 }
 
 } // namespace
 
-const std::string& system_eid() {
-    static const std::string eid = make_system_eid();
-    return eid;
+std::string_view system_eid() {
+    static const Text eid = make_system_eid();
+    return eid.data();
 }
 
 } // namespace smcd

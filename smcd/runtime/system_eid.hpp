@@ -2,12 +2,12 @@
 // docs/configuration.md "Enterprise ids".
 #pragma once
 
-#include <string>
+#include <string_view>
 
 namespace smcd {
 
 /// "SMCD-SEID-" and 16 hexadecimal digits from the kernel's boot id; empty where that cannot be
-/// read.
-[[nodiscard]] const std::string& system_eid();
+/// read. Valid for ever: the progress thread asks for it while exit() runs destructors.
+[[nodiscard]] std::string_view system_eid();
 
 } // namespace smcd

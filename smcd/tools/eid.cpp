@@ -127,7 +127,7 @@ int show_seid(bool json) {
         std::puts(document.dump(2).c_str());
         return kExitOk;
     }
-    std::printf("%s [%s]\n", system_eid().c_str(), enabled ? "enabled" : "disabled");
+    std::printf("%s [%s]\n", std::string(system_eid()).c_str(), enabled ? "enabled" : "disabled");
     return kExitOk;
 }
 
