@@ -151,8 +151,8 @@ public:
     /// to be had; wait in short slices.
     bool begin_sleep(const RealCalls& real, Process& process, std::vector<Joined>& joined);
     void end_sleep(const RealCalls& real, Process& process, bool by_kernel);
-    /// After a wait: the thread may have taken a ring that meant more than it reports. Wakes
-    /// another sleeper if so.
+    /// After a wait: the thread may have taken a ring that was another's, or meant more than it
+    /// reports. The others are armed again, and woken if something is due.
     void pass_on(Process& process);
 
     SpinPolicy spin;
@@ -192,6 +192,7 @@ private:
     void arm(Process& process, Entry& entry) noexcept;
     void arm_hot(Process& process) noexcept;
     void ring(const RealCalls& real, Process& process);
+    void give_back_ring(Process& process);
     bool enter_door(const RealCalls& real, int operation, std::uint32_t events) noexcept;
     void take_out_door(const RealCalls& real) noexcept;
     /// In a shared set: takes the doorbell out once nobody needs it there.

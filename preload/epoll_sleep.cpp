@@ -154,6 +154,23 @@ void EpollSet::ring(const RealCalls& real, Process& process) {
     }
 }
 
+/// A ring wakes one waiter, and peers ring once for each sleep: what this thread took from the others they get back.
+void EpollSet::give_back_ring(Process& process) {
+    if (door_ < 0) {
+        return;
+    }
+    const auto door = static_cast<unsigned>(door_);
+    bool due = kernel_waiters.load(std::memory_order_seq_cst) != 0 && has_served(); // sync: set-served
+    if (sleepers_.load(std::memory_order_relaxed) != 0) {
+        arm_hot(process);
+        process.doorbells()->begin_sleep(door); // with the fence
+        due = any_due() || due;
+    }
+    if (due) {
+        process.doorbells()->ring_local(door);
+    }
+}
+
 void EpollSet::pass_on(Process& process) {
     if (!has_entries()) {
         return;
@@ -161,9 +178,7 @@ void EpollSet::pass_on(Process& process) {
     std::vector<EpollSet*> inner;
     {
         const std::lock_guard guard(mutex_);
-        if (sleepers_.load(std::memory_order_relaxed) != 0 && any_due() && door_ >= 0) {
-            process.doorbells()->ring_local(static_cast<unsigned>(door_));
-        }
+        give_back_ring(process);
         for (const auto& nested : nested_) {
             inner.push_back(nested->inner);
         }

@@ -1,4 +1,4 @@
-// Semantics: epoll sets inside others, under several numbers, in several threads and processes.
+// Semantics: epoll sets inside others, under several numbers, in several processes.
 // Room tests/e2e, no protocol section.
 #include <poll.h>
 #include <sys/epoll.h>
@@ -8,10 +8,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
-#include <latch>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "tests/e2e/programs/net.hpp"
@@ -244,38 +241,6 @@ void child_comes_and_goes(Context& c) {
     wait(c, "pipe", set, kWaitMs);
 }
 
-// Both sleep; two connections become ready at once; each thread has room for one.
-void work_for_two(Context& c) {
-    const int one = c.open();
-    const int two = c.open();
-    const int set = new_set();
-    add(set, one, EPOLLIN | EPOLLONESHOT, 1);
-    add(set, two, EPOLLIN | EPOLLONESHOT, 2);
-    std::atomic<int> seen{0};
-    std::latch both(2);
-    {
-        std::array<std::atomic<pid_t>, 2> ids{};
-        const auto body = [&](int number) {
-            ids.at(static_cast<std::size_t>(number)) = ::gettid();
-            epoll_event event{};
-            if (::epoll_wait(set, &event, 1, kWaitMs) == 1) {
-                seen += static_cast<int>(event.data.u64);
-            }
-            both.arrive_and_wait(); // busy: what is left is the other's
-        };
-        const std::jthread first(body, 0);
-        const std::jthread second(body, 1);
-        for (const std::atomic<pid_t>& id : ids) {
-            while (id == 0) {
-                std::this_thread::yield();
-            }
-            wait_asleep(::getpid(), id);
-        }
-        c.peer().run("use 0; send 1; use 1; send 1");
-    }
-    c.say("seen: %d", seen.load());
-}
-
 void nested_after_a_fork(Context& c) {
     const int fd = c.open();
     const int inner = new_set();
@@ -349,7 +314,6 @@ constexpr std::array kCases = {
     Case{"epoll_child_comes_and_goes", child_comes_and_goes},
     Case{"epoll_nested_after_a_fork",  nested_after_a_fork },
     Case{"epoll_child_takes_over",     child_takes_over    },
-    Case{"epoll_work_for_two",         work_for_two        },
 };
 
 } // namespace

@@ -128,6 +128,7 @@ std::span<const Case> polling_cases();
 std::span<const Case> epoll_cases();
 std::span<const Case> epoll_set_cases();
 std::span<const Case> epoll_sharing_cases();
+std::span<const Case> epoll_thread_cases();
 std::span<const Case> interrupt_cases();
 std::span<const Case> sleeper_cases();
 

@@ -34,6 +34,7 @@ std::vector<Case> all_cases() {
                             epoll_cases(),
                             epoll_set_cases(),
                             epoll_sharing_cases(),
+                            epoll_thread_cases(),
                             interrupt_cases(),
                             sleeper_cases()}) {
         cases.insert(cases.end(), part.begin(), part.end());
