@@ -124,6 +124,7 @@ class Postgres(RealCase):
 
 class MariaDb(RealCase):
     programs = ("mariadbd", "mariadb", "mariadb-slap", "mariadb-dump")
+    options = ()
 
     def setUp(self):
         super().setUp()
@@ -147,7 +148,7 @@ class MariaDb(RealCase):
             self.tool("mariadbd"), *common, f"--port={self.port}", "--bind-address=127.0.0.1",
             f"--socket={self.data}/socket", "--innodb-flush-log-at-trx-commit=0",
             "--max-allowed-packet=64M", f"--ssl-cert={files['crt']}", f"--ssl-key={files['key']}",
-            port=self.port, wrap=[*self.as_user, *lib.WRAP_S])
+            *self.options, port=self.port, wrap=[*self.as_user, *lib.WRAP_S])
 
     def run_client(self, name, *args, data=None, tls=False, seconds=60):
         self.last = self.client(
@@ -208,6 +209,13 @@ class MariaDb(RealCase):
         self.assertNotEqual(waiting.wait(), 0)
         self.assertRegex(waiting.stderr(), "Lost connection|Connection was killed|unexpected eof")
         self.assertEqual(self.run_client("mariadb", "-N", "-e", "select 6 * 7").strip(), "42")
+
+
+class MariaDbPool(MariaDb):
+    """A few threads for all connections: one sleeps on an epoll set, others look at it between two queries."""
+
+    options = ("--thread-handling=pool-of-threads",)
+    test_rows = None
 
 
 if __name__ == "__main__":
