@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,13 +32,6 @@ struct Message {
     std::uint64_t number = 0;
     std::uint64_t check = 0;
 };
-
-void allow_descriptors() {
-    rlimit limit{};
-    check(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
-    limit.rlim_cur = limit.rlim_max;
-    check(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
-}
 
 void control(int set, int operation, int fd, std::uint32_t events) {
     epoll_event event{};

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -133,6 +134,13 @@ void set_nonblocking(int fd, bool on) {
     const int flags = check(::fcntl(fd, F_GETFL), "F_GETFL");
     const int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
     check(::fcntl(fd, F_SETFL, wanted), "F_SETFL");
+}
+
+void allow_descriptors() {
+    rlimit limit{};
+    check(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+    limit.rlim_cur = limit.rlim_max;
+    check(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
 }
 
 double now_s() {

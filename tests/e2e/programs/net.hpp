@@ -30,6 +30,9 @@ int check(int result, const char* what);
 [[nodiscard]] std::uint16_t peer_port(int fd);
 void set_nonblocking(int fd, bool on);
 
+/// As many descriptors as the hard limit allows.
+void allow_descriptors();
+
 /// Monotonic time in seconds.
 [[nodiscard]] double now_s();
 
