@@ -40,6 +40,8 @@ public:
     /// threads advances handshakes: they must not sleep for long.
     [[nodiscard]] bool runs() const noexcept { return runs_.load(std::memory_order_relaxed); }
     void unwatch(Socket& socket);
+    /// Starts the thread if it does not run yet; false: there is none to be had. Thread: any.
+    bool ensure_started();
     /// Makes the thread look at the socket's deadline when it is due.
     void arm_deadline(Socket& socket, std::uint64_t deadline_ns);
     /// Watches the poll_fd() of each device that has one by now.
@@ -69,7 +71,6 @@ public:
 
 private:
     struct Impl;
-    bool ensure_started();
     bool start();
 
     Process& process_;
