@@ -1,5 +1,8 @@
 #include "bench/measure/rfc.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +14,7 @@
 #include "bench/measure/external.hpp"
 #include "bench/measure/output.hpp"
 #include "bench/measure/statistics.hpp"
+#include "smcd/base/unique_fd.hpp"
 #include "smcd/tools/command.hpp"
 
 namespace smcd::bench {
@@ -116,12 +120,19 @@ sockperf(const Options& options, const char* mode, int bytes, bool under_shim) {
                        });
 }
 
+/// An ordinary user may choose only what the machine allows to everybody.
+bool may_choose(const std::string& congestion) {
+    const UniqueFd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return ::setsockopt(probe.get(), IPPROTO_TCP, TCP_CONGESTION, congestion.data(),
+                        static_cast<socklen_t>(congestion.size())) == 0;
+}
+
 std::optional<double> iperf3(const Options& options, bool under_shim) {
     const std::uint16_t port = free_port();
     const std::string number = std::to_string(port);
     const std::string seconds = std::to_string(static_cast<int>(options.seconds));
     Words client{"iperf3", "-c", "127.0.0.1", "-p", number, "-t", seconds, "-J"};
-    if (!under_shim && !options.congestion.empty()) {
+    if (!under_shim && may_choose(options.congestion)) {
         client.insert(client.end(), {"-C", options.congestion});
     }
     return with_server({"iperf3", "-s", "-B", "127.0.0.1", "-p", number},
