@@ -180,6 +180,8 @@ void establish(Process& process,
     // Without an entry the sets look at it all the time.
     static_cast<void>(
         process.dmb_owners().put(*socket.device, socket.channel.dmb.index, &socket));
+    process.note_verdict(socket, Phase::smc, Reason::none);
+    block.reason.store(static_cast<std::uint32_t>(Reason::none), std::memory_order_relaxed);
     {
         // Application threads append to the pre-buffer under this lock: none comes between flush and switch.
         const DirectionGuard guard(block.tx.lock);
@@ -200,7 +202,7 @@ void establish(Process& process,
         }
     }
     process.pin_if_wanted(socket);
-    process.set_phase(socket, Phase::smc, Reason::none);
+    process.on_new_phase(socket);
     process.progress().watch(socket);
 }
 

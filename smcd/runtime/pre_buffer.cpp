@@ -42,10 +42,17 @@ std::uint32_t limit_of(const Socket& socket) noexcept {
     return state == nullptr ? kPreBufferBytes : state->pre_limit.load(std::memory_order_relaxed);
 }
 
+bool takes_bytes(Phase phase) noexcept {
+    return phase == Phase::handshake || phase == Phase::settling;
+}
+
 }  // namespace
 
 std::size_t pre_buffer_room(Socket& socket) {
     const ConnBlock& block = socket.live_block();
+    if (!takes_bytes(socket.phase())) {
+        return 0;
+    }
     const std::uint32_t end = block.pre_end.load(std::memory_order_acquire);
     return std::max(limit_of(socket), end) - end;
 }
@@ -67,9 +74,8 @@ std::size_t pre_buffer_append(Process& process,
                               std::size_t skip) {
     ConnBlock& block = socket.live_block();
     const DirectionGuard guard(block.tx.lock);
-    const Phase phase = socket.phase();
-    if (!Socket::is_ours(phase) || phase == Phase::smc || phase == Phase::returning) {
-        return 0;  // the verdict fell while we took the lock
+    if (!takes_bytes(socket.phase())) {
+        return 0;  // not connected yet, or the verdict fell while we took the lock
     }
     std::byte* memory = process.arena().pre_buffer(block);
     if (memory == nullptr) {

@@ -145,7 +145,7 @@ void Process::end_socket(Socket& socket) {
     const std::lock_guard guard(sockets_mutex_);
     socket.kind.store(SocketKind::free, std::memory_order_release);
     socket.generation.fetch_add(1, std::memory_order_acq_rel);
-    socket.handshake.reset();
+    socket.handshake.end();
     socket.beacon.reset();
     if (socket.lease.valid()) {
         socket.lease.reset();
@@ -231,20 +231,31 @@ void Process::wake_local(Socket& socket) {
     }
 }
 
-void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
-    ConnBlock& block = *socket.block;
-    block.reason.store(static_cast<std::uint32_t>(reason), std::memory_order_relaxed);
-    // sync: phase
-    const Phase before = block.phase.exchange(phase, std::memory_order_acq_rel);
+void Process::note_verdict(const Socket& socket, Phase phase, Reason reason) noexcept {
     if (phase == Phase::smc) {
         statistics_.page().connections_smc.fetch_add(1, std::memory_order_relaxed);
-    }
-    const bool on_tcp = phase == Phase::tcp || phase == Phase::settling;
-    if (on_tcp) {
-        socket.vlan.end();
-    }
-    if (on_tcp && before != Phase::settling) {
+    } else {
         statistics_.count_tcp(reason);
+    }
+    log_verdict(socket, phase, reason);
+}
+
+void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
+    ConnBlock& block = *socket.block;
+    const bool settled = block.phase.load(std::memory_order_acquire) == Phase::settling;
+    if ((phase == Phase::tcp || phase == Phase::settling) && !settled) {
+        note_verdict(socket, phase, reason);
+    }
+    block.reason.store(static_cast<std::uint32_t>(reason), std::memory_order_relaxed);
+    block.phase.exchange(phase, std::memory_order_acq_rel); // sync: phase
+    on_new_phase(socket);
+}
+
+void Process::on_new_phase(Socket& socket) {
+    ConnBlock& block = *socket.block;
+    const Phase phase = socket.phase();
+    if (phase == Phase::tcp || phase == Phase::settling) {
+        socket.vlan.end();
     }
     if (phase == Phase::tcp) {
         progress_->unwatch(socket);
@@ -257,9 +268,6 @@ void Process::set_phase(Socket& socket, Phase phase, Reason reason) {
         observer->on_phase(socket);
     }
     wake_local(socket);
-    if (phase == Phase::smc || (on_tcp && before != Phase::settling)) {
-        log_verdict(socket, phase, reason);
-    }
 }
 
 void Process::follow_relative(Socket& socket) {

@@ -80,8 +80,12 @@ public:
     /// Gives the socket a block in the given phase. false: no memory; the socket stays on TCP.
     bool make_connection(Socket& socket, Role role, Phase phase);
 
-    /// Moves to a new phase, wakes all local waiters, tells the observer.
+    /// Counts and logs it; before the phase, since who sees that may end the process at once.
+    void note_verdict(const Socket& socket, Phase phase, Reason reason) noexcept;
+    /// Moves to a new phase, wakes all local waiters, tells the observer. Not to smc (establish.cpp).
     void set_phase(Socket& socket, Phase phase, Reason reason);
+    /// Behind a change of phase, for callers that change it under a lock of their own: what else depends on it follows.
+    void on_new_phase(Socket& socket);
     /// Wakes everybody in this process who waits on the socket for any reason.
     void wake_local(Socket& socket);
     /// Releases memory and registrations of an accelerated connection; notifies the peer if we were the last holder.

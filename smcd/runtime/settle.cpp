@@ -96,6 +96,18 @@ bool answer_late_proposal(Socket& socket, Reason reason) {
     return write_outbound(socket, message.span());
 }
 
+/// Application threads append to the pre-buffer under this lock: none comes between the last look and the switch. false: one
+/// came before, and drives the handshake itself.
+bool switch_to_tcp(Socket& socket) {
+    ConnBlock& block = socket.live_block();
+    const DirectionGuard guard(block.tx.lock);
+    if (guard.nested() || !pre_buffer_empty(socket)) {
+        return false;
+    }
+    block.phase.store(Phase::tcp, std::memory_order_seq_cst);  // sync: phase
+    return true;
+}
+
 }  // namespace
 
 void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swallow) {
@@ -141,8 +153,9 @@ void settle_step(Process& process, Socket& socket) {
     if ((flags & kFlagShutRead) != 0) {
         raw::shutdown(socket.fd, SHUT_RD);
     }
-    const auto reason = static_cast<Reason>(block.reason.load(std::memory_order_relaxed));
-    process.set_phase(socket, Phase::tcp, reason);
+    if (switch_to_tcp(socket)) {
+        process.on_new_phase(socket);
+    }
 }
 
 int take_settling_error(Process& process, Socket& socket, SettlingCall call) {

@@ -94,11 +94,7 @@ ssize_t keep_error(Socket& socket, int error, std::size_t done) noexcept {
     return static_cast<ssize_t>(done);
 }
 
-ssize_t receive_smc(Process& process,
-                    Socket& socket,
-                    std::span<const iovec> buffers,
-                    int flags,
-                    std::size_t& done,
+ssize_t receive_smc(Process& process, Socket& socket, std::span<const iovec> buffers, int flags, std::size_t& done,
                     CallInFlight& call) {
     RxPath rx(socket.channel);
     const std::size_t wanted = total_bytes(buffers);
@@ -333,11 +329,13 @@ ssize_t send_by_phase(Process& process,
         }
         handshake_touch(process, socket);
         done += pre_buffer_append(process, socket, buffers, done);
+        if (done < wanted || socket.phase() == Phase::settling) { // the flush may have been before us
+            handshake_drive(process, socket);
+        }
         if (done >= wanted) {
             return static_cast<ssize_t>(done);
         }
-        handshake_drive(process, socket);
-        const bool room = phase != Phase::returning && pre_buffer_room(socket) > 0;
+        const bool room = pre_buffer_room(socket) > 0;
         if (socket.phase() != phase || room) {
             continue;
         }

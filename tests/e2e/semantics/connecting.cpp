@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <string>
+#include <vector>
 
 #include "tests/e2e/programs/net.hpp"
 #include "tests/e2e/semantics/harness.hpp"
@@ -267,6 +268,28 @@ void listening_twice(Context& c) {
     c.result("accept", ::accept(listener, nullptr, nullptr));
 }
 
+// A full backlog: the connection is under way until the server accepts. Nothing is taken before.
+void send_while_connecting(Context& c) {
+    const int listener = listen_on("127.0.0.1", 0, 0);
+    std::vector<int> clients;
+    pollfd space{-1, POLLOUT, 0};
+    do {
+        clients.push_back(check(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), "socket"));
+        sockaddr_in address = loopback(local_port(listener));
+        static_cast<void>(::connect(clients.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)));
+        space.fd = clients.back();
+    } while (::poll(&space, 1, 100) == 1 && clients.size() < 10);
+    c.result("send", ::send(space.fd, "early", 5, 0));
+    c.receive(space.fd, 20);
+    for (std::size_t i = 0; i + 1 < clients.size(); ++i) {
+        ::close(accept_one(listener));
+    }
+    c.result("poll", ::poll(&space, 1, 8000));
+    c.result("send", ::send(space.fd, "later", 5, 0));
+    const int last = accept_one(listener);
+    c.receive(last, 20);
+}
+
 constexpr std::array kCases = {
     Case{"without_waiting",                     without_waiting                    },
     Case{"refused",                             refused                            },
@@ -284,6 +307,7 @@ constexpr std::array kCases = {
     Case{"connected_to_itself",                 connected_to_itself                },
     Case{"listener_closed",                     listener_closed                    },
     Case{"listening_twice",                     listening_twice                    },
+    Case{"send_while_connecting",               send_while_connecting              },
 };
 
 } // namespace
