@@ -212,6 +212,7 @@ private:
     std::size_t ours_ = 0;                     ///< entries that the kernel does not serve
     std::atomic<std::size_t> served_count_{0}; ///< ours_ and inner sets
     std::atomic<std::size_t> entry_count_{0};
+    std::atomic<std::size_t> inner_count_{0}; ///< of nested_
     std::atomic<std::uint32_t> moves_{0}; ///< entries that were given to the kernel
     std::uint32_t batch_ = 0;             ///< collect() so far
     std::size_t next_ = 0; ///< fairness: where the next collect() begins

@@ -172,7 +172,10 @@ void EpollSet::give_back_ring(Process& process) {
 }
 
 void EpollSet::pass_on(Process& process) {
-    if (!has_entries()) {
+    // A ring that was another's came behind his announcement: no lock is needed to see that there is none.
+    const bool alone = sleepers_.load(std::memory_order_seq_cst) == 0 &&
+                       kernel_waiters.load(std::memory_order_seq_cst) == 0;
+    if (!has_entries() || (alone && inner_count_.load(std::memory_order_acquire) == 0)) {
         return;
     }
     std::vector<EpollSet*> inner;
