@@ -37,6 +37,7 @@ void EpollSet::close(const RealCalls& real, Process& process) noexcept {
 
 void EpollSet::publish() noexcept {
     entry_count_.store(entries_.size() + nested_.size(), std::memory_order_release);
+    inner_count_.store(nested_.size(), std::memory_order_release);
     // sync: set-served. We publish, then ring() looks for threads in the kernel; they announce
     // themselves, then look here.
     served_count_.store(ours_ + nested_.size(), std::memory_order_seq_cst);
@@ -213,7 +214,7 @@ void EpollSet::give_to_kernel(const RealCalls& real, Entry& entry) {
     struct stat now {};
     const bool names_it = ::fstat(entry.fd, &now) == 0 && now.st_ino == entry.socket->inode;
     // A relative that shares the kernel set may have done so already (EEXIST).
-    real.epoll_ctl(epfd(), EPOLL_CTL_ADD, names_it ? entry.fd : entry.socket->fd, &event);
+    real.epoll_ctl(epfd(), EPOLL_CTL_ADD, names_it ? entry.fd : entry.socket->fd.get(), &event);
     entry.in_kernel = true;
     moves_.fetch_add(1, std::memory_order_release);
     chill(static_cast<std::size_t>(&entry - entries_.data()));

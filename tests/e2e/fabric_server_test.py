@@ -214,8 +214,8 @@ class FabricServer(FabricCase):
         new.finish(100)
         self.assert_accelerated(new.stats())
 
-    def under_load(self, event):
-        """The event comes while two pairs exchange bytes, which are all compared."""
+    def under_load(self, event, leaves=False):
+        """The event comes while two pairs exchange bytes, which are all compared. leaves: the connections go to TCP by it."""
         pairs = []
         for port in (PORT, PORT + 1):
             server = self.inside(0, lib.PYTHON, "-c", ECHO_SERVER.replace(str(PORT), str(port)))
@@ -226,6 +226,9 @@ class FabricServer(FabricCase):
             lib.wait_until(lambda: all("ivshmem" in self.modes(process) for pair in pairs for process in pair),
                            20, "accelerated connections")
         event()
+        if leaves:
+            lib.wait_until(lambda: not any("ivshmem" in self.modes(process) for pair in pairs for process in pair),
+                           20, "connections on TCP")
         reasons = set()
         for server, client in pairs:
             client.say("done")
@@ -238,7 +241,7 @@ class FabricServer(FabricCase):
 
     def test_drained_under_load(self):
         if lib.BOTH_SHIMMED:
-            reasons = self.under_load(lambda: self.ask("drain", "--all"))
+            reasons = self.under_load(lambda: self.ask("drain", "--all"), leaves=True)
             self.assertTrue(reasons & {"device_drained", "returned_by_peer"}, reasons)
 
     def test_killed_and_served_anew_under_load(self):
