@@ -106,7 +106,7 @@ void Shim::retag(const Socket& socket, bool active) noexcept {
 }
 
 void Shim::retag_inherited(const Socket& socket) noexcept {
-    for (int fd = socket.references.load(std::memory_order_relaxed) == 1 ? socket.fd : 0; fd < table.end(); ++fd) {
+    for (int fd = socket.references.load(std::memory_order_relaxed) == 1 ? socket.fd.get() : 0; fd < table.end(); ++fd) {
         table.retag_inherited(fd, &socket, &take);
         if (fd == socket.fd && socket.references.load(std::memory_order_relaxed) == 1) {
             return;
@@ -140,6 +140,7 @@ void Shim::forget(int fd) {
     table.clear(fd);
     if (socket->references.fetch_sub(1, std::memory_order_acq_rel) > 1) {
         // Another number still names it: the progress thread and the handshake must use that one.
+        const std::lock_guard lifecycle(process.lifecycle_mutex());
         for (int other = 0; socket->fd == fd && other < table.end(); ++other) {
             if (table.socket(other) == socket) {
                 socket->fd = other;

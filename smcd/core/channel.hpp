@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "devices/api/device.hpp"
+#include "smcd/base/relaxed.hpp"
 #include "smcd/core/cdc.hpp"
 #include "smcd/core/conn_block.hpp"
 #include "smcd/core/copy_path.hpp"
@@ -14,7 +15,7 @@
 namespace smcd {
 
 struct Channel {
-    ConnBlock* block = nullptr;
+    Relaxed<ConnBlock*> block = nullptr;
     dev::Device* device = nullptr;
     DmbView own;    ///< the DMB that we receive into; the peer writes it
     DmbView peer;   ///< the peer's DMB, attached, or the send buffer in its place; we write it
@@ -23,6 +24,12 @@ struct Channel {
     dev::Dmb dmb;
     dev::RemoteDmb remote;
     CopyState* copy = nullptr; ///< devices that copy: `peer` is our send buffer, not the peer's DMB
+
+    /// Under one of its locks: whether the block is frozen, or no longer the channel's, since another thread has closed the
+    /// connection. Nothing else of the channel may be used then.
+    [[nodiscard]] bool is_over(const ConnBlock& known) const noexcept {
+        return (known.flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0 || block.get() != &known;
+    }
 };
 
 /// Result of one non-blocking step on a stream.

@@ -129,10 +129,11 @@ IoResult RxPath::nothing_there() noexcept {
 }
 
 std::uint32_t RxPath::receive_short(void* data, std::size_t wanted) noexcept {
-    RxState& rx = channel_.block->rx;
+    ConnBlock& block = *channel_.block;
+    RxState& rx = block.rx;
     const DmbView& own = channel_.own;
     const DirectionGuard guard(rx.lock);
-    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+    if (channel_.is_over(block)) [[unlikely]] {
         return 0;
     }
     const std::uint64_t began = rx.consumer.load(std::memory_order_relaxed);
@@ -157,14 +158,15 @@ std::uint32_t RxPath::receive_short(void* data, std::size_t wanted) noexcept {
 }
 
 IoResult RxPath::receive(std::span<const iovec> buffers, ReceiveMode mode) noexcept {
-    RxState& rx = channel_.block->rx;
+    ConnBlock& block = *channel_.block;
+    RxState& rx = block.rx;
     const DmbView& own = channel_.own;
     const std::size_t wanted = total_bytes(buffers);
     if (wanted == 0) {
         return {};
     }
     const DirectionGuard guard(rx.lock);
-    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+    if (channel_.is_over(block)) [[unlikely]] {
         return {0, IoStatus::moved, 0};
     }
     for (;;) {
@@ -207,19 +209,24 @@ IoResult RxPath::receive(std::span<const iovec> buffers, ReceiveMode mode) noexc
 }
 
 RxPath::Spans RxPath::peek_spans() noexcept {
-    const DirectionGuard guard(channel_.block->rx.lock);
+    ConnBlock& block = *channel_.block;
+    const DirectionGuard guard(block.rx.lock);
+    if (channel_.is_over(block)) [[unlikely]] {
+        return {};
+    }
     const std::uint32_t unread = refresh();
     const DmbView& own = channel_.own;
     const Cursor consumer =
-        unpack(channel_.block->rx.consumer.load(std::memory_order_relaxed)).cursor;
+        unpack(block.rx.consumer.load(std::memory_order_relaxed)).cursor;
     const std::uint32_t first = std::min(unread, own.ring_bytes - consumer.count);
     return {{own.ring + consumer.count, first}, {own.ring, unread - first}};
 }
 
 bool RxPath::consume(std::uint32_t n) noexcept {
-    RxState& rx = channel_.block->rx;
+    ConnBlock& block = *channel_.block;
+    RxState& rx = block.rx;
     const DirectionGuard guard(rx.lock);
-    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+    if (channel_.is_over(block)) [[unlikely]] {
         return false;
     }
     const Cursor consumer = unpack(rx.consumer.load(std::memory_order_relaxed)).cursor;

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "smcd/base/clock.hpp"
+#include "smcd/base/relaxed.hpp"
 
 namespace smcd {
 
@@ -99,7 +100,7 @@ public:
             return;
         }
         if (waited_ns >= limit) {
-            near_misses_ = std::min(near_misses_, kNearMissesMax / 2);  // an idle while: things may have changed
+            near_misses_ = std::min<std::uint32_t>(near_misses_, kNearMissesMax / 2);  // an idle while: things may have changed
             return;
         }
         if (missed_ && ++near_misses_ >= kNearMissesMax) {
@@ -156,10 +157,10 @@ private:
         if (limit == 0 || peer_cpu == own_cpu()) {
             return 0;
         }
-        if (budget_ns_ == 0) {
-            return ++waits_ % probe_every_ == 0 ? std::min(kProbeNs, limit) : 0;
+        if (const std::uint32_t budget = budget_ns_; budget != 0) {
+            return budget;
         }
-        return budget_ns_;
+        return ++waits_ % probe_every_ == 0 ? std::min(kProbeNs, limit) : 0;
     }
 
     void on_hit(std::uint32_t gap_ns) noexcept {
@@ -179,12 +180,13 @@ private:
     }
 
     std::atomic<const SpinLimits*> own_limits_{nullptr};
-    std::uint32_t budget_ns_ = kFirstBudgetNs;
-    std::uint32_t waits_ = 0;
-    std::uint32_t near_misses_ = 0; ///< since the last hit
-    std::uint32_t probe_every_ = kProbeEvery;
-    bool missed_ = false; ///< in this wait
-    std::int64_t mean_gap_ns_ = kFirstGapNs;
+    // Of all the threads that wait here.
+    Relaxed<std::uint32_t> budget_ns_ = kFirstBudgetNs;
+    Relaxed<std::uint32_t> waits_ = 0;
+    Relaxed<std::uint32_t> near_misses_ = 0; ///< since the last hit
+    Relaxed<std::uint32_t> probe_every_ = kProbeEvery;
+    Relaxed<bool> missed_ = false; ///< in this wait
+    Relaxed<std::int64_t> mean_gap_ns_ = kFirstGapNs;
 };
 
 }  // namespace smcd

@@ -173,7 +173,8 @@ std::uint32_t TxPath::send_short(const void* data, std::size_t bytes) noexcept {
     const DirectionGuard guard(block.tx.lock);
     constexpr std::uint32_t kNot = kFlagFrozen | kFlagReset | kFlagShutWrite | kFlagTcpHangup;
     const std::uint32_t ring_bytes = channel_.peer.ring_bytes;
-    if ((block.flags.load(std::memory_order_acquire) & kNot) != 0 || bytes - 1 >= ring_bytes / 8) {
+    if ((block.flags.load(std::memory_order_acquire) & kNot) != 0 || channel_.block != &block ||
+        bytes - 1 >= ring_bytes / 8) {
         return 0;
     }
     const CdcWord word = unpack(channel_.own.cdc->consumer.load(std::memory_order_acquire));  // sync: cdc
@@ -196,12 +197,13 @@ std::uint32_t TxPath::send_short(const void* data, std::size_t bytes) noexcept {
 }
 
 IoResult TxPath::send(std::span<const iovec> buffers, std::size_t skip) noexcept {
-    TxState& tx = channel_.block->tx;
-    const std::uint32_t ring_bytes = channel_.peer.ring_bytes;
+    ConnBlock& block = *channel_.block;
+    TxState& tx = block.tx;
     const DirectionGuard guard(tx.lock);
+    const std::uint32_t ring_bytes = channel_.peer.ring_bytes;
     GatherCursor gather(buffers, skip);
     std::size_t sent = 0;
-    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) [[unlikely]] {
+    if (channel_.is_over(block)) [[unlikely]] {
         return {0, IoStatus::moved, 0};
     }
     static_cast<void>(refresh_peer_flags());
@@ -251,8 +253,12 @@ IoResult TxPath::send(std::span<const iovec> buffers, std::size_t skip) noexcept
 }
 
 TxPath::Reservation TxPath::reserve() noexcept {
-    TxState& tx = channel_.block->tx;
+    ConnBlock& block = *channel_.block;
+    TxState& tx = block.tx;
     const DirectionGuard guard(tx.lock);
+    if (channel_.is_over(block)) [[unlikely]] {
+        return {};
+    }
     const std::uint64_t began = tx.producer.load(std::memory_order_relaxed);
     const Cursor producer = unpack(began).cursor;
     const std::uint32_t ring_bytes = channel_.peer.ring_bytes;
@@ -264,8 +270,9 @@ TxPath::Reservation TxPath::reserve() noexcept {
 }
 
 bool TxPath::commit(const Reservation& reservation, std::uint32_t n) noexcept {
-    const DirectionGuard guard(channel_.block->tx.lock);
-    if ((channel_.block->flags.load(std::memory_order_relaxed) & kFlagFrozen) != 0) {
+    ConnBlock& block = *channel_.block;
+    const DirectionGuard guard(block.tx.lock);
+    if (channel_.is_over(block)) {
         return false;
     }
     if (n == 0) {

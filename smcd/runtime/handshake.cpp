@@ -117,12 +117,22 @@ void drive_until_decided(Process& process, Socket& socket, std::uint64_t limit_n
 
 }  // namespace
 
-void HandshakeStateDeleter::operator()(HandshakeState* state) const noexcept {
-    delete state;
+HandshakePointer::~HandshakePointer() {
+    delete memory_;
+}
+
+void HandshakePointer::begin() {
+    if (memory_ == nullptr) {
+        memory_ = new HandshakeState();
+    } else {
+        std::destroy_at(memory_);
+        std::construct_at(memory_);
+    }
+    current_.store(memory_, std::memory_order_release);
 }
 
 void handshake_start_client(Process& process, Socket& socket) {
-    socket.handshake.reset(new HandshakeState());
+    socket.handshake.begin();
     socket.handshake->machine.emplace<clc::ClientHandshake>();
     // The phase first: from watch() on the progress thread may be driving too.
     process.set_phase(socket, Phase::connecting, Reason::none);
@@ -135,13 +145,13 @@ void handshake_start_client(Process& process, Socket& socket) {
 }
 
 void handshake_start_server(Process& process, Socket& socket) {
-    socket.handshake.reset(new HandshakeState());
+    socket.handshake.begin();
     socket.handshake->machine.emplace<clc::ServerHandshake>();
     process.progress().arm_deadline(socket, monotonic_ns() + kUntouchedLimitNs);
 }
 
 void handshake_refuse_server(Process& process, Socket& socket, Reason reason) {
-    socket.handshake.reset(new HandshakeState());
+    socket.handshake.begin();
     socket.handshake->expects_proposal = true;
     settle_begin(process, socket, reason, true);
 }

@@ -252,6 +252,7 @@ bool Progress::start() {
             if (process_.config().profile->pins_memory) {
                 keep_off_own_cpus(impl_->thread);
             }
+            started_.store(impl_.get(), std::memory_order_release);
             runs_.store(started = true, std::memory_order_relaxed);
         }
     } catch (const std::exception&) {
@@ -303,8 +304,8 @@ void Progress::look_after_devices() {
 
 void Progress::look_at_losses() {
     // No thread, no connection that it watches.
-    if (impl_ != nullptr) {
-        impl_->post([this] { impl_->watch.look_at_losses(); });
+    if (Impl* const impl = started_.load(std::memory_order_acquire); impl != nullptr) {
+        impl->post([impl] { impl->watch.look_at_losses(); });
     }
 }
 
@@ -315,28 +316,30 @@ void Progress::look_after_held_up() {
 }
 
 void Progress::unwatch(Socket& socket) {
-    if (impl_ != nullptr && socket.watch_epoch.load(std::memory_order_relaxed) == epoch()) {
-        raw::epoll_ctl(impl_->connections.native_handle(), EPOLL_CTL_DEL, socket.fd, nullptr);
+    Impl* const impl = started_.load(std::memory_order_acquire);
+    if (impl != nullptr && socket.watch_epoch.load(std::memory_order_relaxed) == epoch()) {
+        raw::epoll_ctl(impl->connections.native_handle(), EPOLL_CTL_DEL, socket.fd, nullptr);
         socket.watch_epoch.store(0, std::memory_order_relaxed);
     }
 }
 
 void Progress::arm_deadline(Socket& socket, std::uint64_t deadline_ns) {
-    if (impl_ == nullptr) {
+    Impl* const impl = started_.load(std::memory_order_acquire);
+    if (impl == nullptr) {
         return;
     }
-    const std::lock_guard guard(impl_->mutex);
-    impl_->deadlines.push_back({tag_of(socket), deadline_ns});
-    if (impl_->armed_ns == 0 || deadline_ns + kDeadlineSlackNs < impl_->armed_ns) {
-        impl_->armed_ns = deadline_ns;
-        impl_->post([this] { impl_->arm_timer(process_); });
+    const std::lock_guard guard(impl->mutex);
+    impl->deadlines.push_back({tag_of(socket), deadline_ns});
+    if (impl->armed_ns == 0 || deadline_ns + kDeadlineSlackNs < impl->armed_ns) {
+        impl->armed_ns = deadline_ns;
+        impl->post([this, impl] { impl->arm_timer(process_); });
     }
 }
 
 void Progress::watch_devices() {
-    if (impl_ != nullptr) {
+    if (Impl* const impl = started_.load(std::memory_order_acquire); impl != nullptr) {
         const bool outer = std::exchange(this_is_progress, true);
-        impl_->news.watch();
+        impl->news.watch();
         this_is_progress = outer;
     }
 }
@@ -358,6 +361,7 @@ void Progress::after_fork_in_parent() {
 }
 
 void Progress::after_fork_in_child() {
+    started_.store(nullptr, std::memory_order_relaxed);
     // The thread exists in the parent only. Its state is abandoned, not destroyed: the descriptors are the parent's
     // objects too, and a destructor would change them.
     if (impl_ != nullptr) {

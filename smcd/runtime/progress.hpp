@@ -75,7 +75,8 @@ private:
 
     Process& process_;
     std::mutex start_mutex_;
-    std::unique_ptr<Impl> impl_;
+    std::unique_ptr<Impl> impl_;         ///< under start_mutex_
+    std::atomic<Impl*> started_{nullptr}; ///< the same, once it is whole
     std::atomic<std::uint32_t> epoch_{1};
     std::atomic<bool> runs_{false};
     bool main_thread_left_ = false; ///< under start_mutex_

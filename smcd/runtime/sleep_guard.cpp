@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 
 #include "smcd/base/high_fd.hpp"
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/process.hpp"
 
 namespace smcd {
@@ -70,6 +72,9 @@ bool keep_open(Process& process, Socket& socket) noexcept {
     if (!kept) {
         return false;
     }
+    // A step of the handshake that has seen the old number has ended when this returns, and the number is closed.
+    const std::lock_guard lifecycle(process.lifecycle_mutex());
+    const DirectionGuard handshake(socket.live_block().handshake_lock);
     process.progress().unwatch(socket);
     socket.kept = *std::move(kept);
     socket.fd = socket.kept.get();

@@ -9,12 +9,13 @@
 #include <sys/uio.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "smcd/base/mapping.hpp"
 #include "smcd/base/reason.hpp"
+#include "smcd/base/relaxed.hpp"
 #include "smcd/base/unique_fd.hpp"
 #include "smcd/core/channel.hpp"
 #include "smcd/core/rx_path.hpp"
@@ -30,8 +31,26 @@ namespace smcd {
 
 class Process;
 struct HandshakeState;
-struct HandshakeStateDeleter {
-    void operator()(HandshakeState* state) const noexcept;
+/// The handshake of a Socket. Its memory is kept for the next one: another thread may look at it while the socket is closed.
+class HandshakePointer {
+public:
+    HandshakePointer() = default;
+    ~HandshakePointer();
+    HandshakePointer(const HandshakePointer&) = delete;
+    HandshakePointer& operator=(const HandshakePointer&) = delete;
+
+    /// A new one in the place of the last. Nobody else knows the connection yet.
+    void begin();
+    void end() noexcept { current_.store(nullptr, std::memory_order_release); }
+
+    [[nodiscard]] HandshakeState* get() const noexcept { return current_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool operator==(std::nullptr_t) const noexcept { return get() == nullptr; }
+    HandshakeState* operator->() const noexcept { return get(); }
+    HandshakeState& operator*() const noexcept { return *get(); }
+
+private:
+    std::atomic<HandshakeState*> current_{nullptr};
+    HandshakeState* memory_ = nullptr;
 };
 
 enum class SocketKind : std::uint32_t {
@@ -70,7 +89,7 @@ public:
     std::atomic<SocketKind> kind{SocketKind::free};
     std::atomic<std::uint32_t> generation{0}; ///< changes with every recycling
     std::atomic<std::uint32_t> references{0}; ///< descriptors of this process (dup) that name it
-    int fd = -1;                              ///< one of them
+    Relaxed<int> fd = -1;                     ///< one of them
     std::uint64_t inode = 0;
     std::atomic<bool> non_blocking{false};    ///< until there is a block; see is_non_blocking()
     std::atomic<bool> receive_timeout_known{false};
@@ -79,7 +98,7 @@ public:
     std::uint64_t receive_timeout_ns = 0;     ///< SO_RCVTIMEO; 0: none
     std::uint64_t send_timeout_ns = 0;
     std::uint32_t receive_buffer_wish = 0;    ///< SO_RCVBUF as set by the application; 0: never
-    std::uint32_t low_water = 1;              ///< SO_RCVLOWAT
+    Relaxed<std::uint32_t> low_water = 1;     ///< SO_RCVLOWAT
     bool group_listener = false;
     bool linger_reset = false;                ///< SO_LINGER with timeout 0
     bool beyond = false;                      ///< client: found outside this network namespace
@@ -87,7 +106,7 @@ public:
     UniqueFd beacon;                          ///< listener: keeps it discoverable
     UniqueFd lease;                           ///< listener: keeps it announced on the fabric
 
-    ConnBlock* block = nullptr;
+    Relaxed<ConnBlock*> block = nullptr;
     Channel channel;
     Mapping send_buffer;                      ///< devices that copy: the channel's
     VlanUse vlan;                             ///< by version 1
@@ -97,7 +116,7 @@ public:
     std::atomic<bool> pinned{false};          ///< pin_memory() was called for the channel
     SpinPolicy spin_data;
     SpinPolicy spin_space;
-    std::unique_ptr<HandshakeState, HandshakeStateDeleter> handshake;
+    HandshakePointer handshake;
     DiscoveryMark mark;
     TcpAddress destination;                   ///< client: as given to connect()
     std::atomic<std::uint32_t> send_stalls{0}; ///< sends that found too little space (edges of EPOLLOUT)

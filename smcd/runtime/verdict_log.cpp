@@ -44,10 +44,10 @@ void log_verdict(const Socket& socket, Phase phase, Reason reason) noexcept {
     const PeerText peer = peer_of(socket.fd);
     const char* const role = socket.block->role == Role::client ? "to" : "from";
     if (phase == Phase::smc) {
-        log_line("fd %d, %s %s port %u: accelerated, %s", socket.fd, role, peer.host.data(), peer.port,
+        log_line("fd %d, %s %s port %u: accelerated, %s", socket.fd.get(), role, peer.host.data(), peer.port,
                  dev::device_name(dev::DeviceId::of(socket.block->device)).c_str());
     } else {
-        log_line("fd %d, %s %s port %u: TCP, %s (%s)", socket.fd, role, peer.host.data(), peer.port,
+        log_line("fd %d, %s %s port %u: TCP, %s (%s)", socket.fd.get(), role, peer.host.data(), peer.port,
                  reason_name(reason).data(), reason_text(reason).data());
     }
     errno = saved;
