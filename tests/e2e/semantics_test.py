@@ -128,7 +128,7 @@ class Semantics(lib.Case):
 
     @unittest.skipIf("SMCD_E2E_CASES" in os.environ, "a selection of cases")
     def test_enough_cases(self):
-        self.assertGreater(len(self.cases), 150)
+        self.assertGreater(len(self.cases), 200)
 
 
 if __name__ == "__main__":
