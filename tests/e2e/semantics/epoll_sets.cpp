@@ -1,7 +1,6 @@
 // Semantics: several epoll sets, threads, processes and kinds of descriptors.
 // Room tests/e2e, no protocol section.
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -15,24 +14,11 @@
 #include <thread>
 #include <vector>
 
-#include "tests/e2e/programs/net.hpp"
+#include "tests/e2e/semantics/epoll_calls.hpp"
 #include "tests/e2e/semantics/harness.hpp"
 
 namespace smcd::e2e {
 namespace {
-
-constexpr int kWaitMs = 8000;
-
-int new_set() {
-    return check(::epoll_create1(0), "epoll_create1");
-}
-
-void add(int set, int fd, unsigned events, std::uint64_t data) {
-    epoll_event event{};
-    event.events = events;
-    event.data.u64 = data;
-    check(::epoll_ctl(set, EPOLL_CTL_ADD, fd, &event), "EPOLL_CTL_ADD");
-}
 
 // "3:IN 5:IN|OUT": the events sorted by their data.
 void wait(const Context& c, const char* what, int set, int time_ms = 0, int room = 16) {

@@ -1,7 +1,6 @@
 // Semantics: epoll sets inside others, under several numbers, in several processes.
 // Room tests/e2e, no protocol section.
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -11,28 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "tests/e2e/programs/net.hpp"
+#include "tests/e2e/semantics/epoll_calls.hpp"
 #include "tests/e2e/semantics/harness.hpp"
 
 namespace smcd::e2e {
 namespace {
-
-constexpr int kWaitMs = 8000;
-
-int new_set() {
-    return check(::epoll_create1(0), "epoll_create1");
-}
-
-void change(int operation, int set, int fd, unsigned events, std::uint64_t data) {
-    epoll_event event{};
-    event.events = events;
-    event.data.u64 = data;
-    check(::epoll_ctl(set, operation, fd, &event), "epoll_ctl");
-}
-
-void add(int set, int fd, unsigned events, std::uint64_t data) {
-    change(EPOLL_CTL_ADD, set, fd, events, data);
-}
 
 // One event at most: "7:IN".
 void wait(const Context& c, const char* what, int set, int time_ms = 0) {

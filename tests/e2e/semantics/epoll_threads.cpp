@@ -1,5 +1,4 @@
 // Semantics: one epoll set, several threads. Room tests/e2e, no protocol section.
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,28 +9,11 @@
 #include <semaphore>
 #include <thread>
 
-#include "tests/e2e/programs/net.hpp"
+#include "tests/e2e/semantics/epoll_calls.hpp"
 #include "tests/e2e/semantics/harness.hpp"
 
 namespace smcd::e2e {
 namespace {
-
-constexpr int kWaitMs = 8000;
-
-int new_set() {
-    return check(::epoll_create1(0), "epoll_create1");
-}
-
-void change(int operation, int set, int fd, unsigned events, std::uint64_t data) {
-    epoll_event event{};
-    event.events = events;
-    event.data.u64 = data;
-    check(::epoll_ctl(set, operation, fd, &event), "epoll_ctl");
-}
-
-void add(int set, int fd, unsigned events, std::uint64_t data) {
-    change(EPOLL_CTL_ADD, set, fd, events, data);
-}
 
 // Both sleep; two connections become ready at once; each thread has room for one.
 void work_for_two(Context& c) {
