@@ -110,7 +110,11 @@ Result<ReceivedMessage> receive_message(int socket) noexcept {
     header.msg_iovlen = 1;
     header.msg_control = control.bytes.data();
     header.msg_controllen = control.bytes.size();
-    const ssize_t length = raw::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t length = raw::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length < 0 && errno == ECONNRESET) {
+        // The peer ended with messages of ours unread. That is told first, and once; its own are still there.
+        length = raw::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    }
     if (length < 0) {
         const int error = errno;
         if (error == EAGAIN || error == EINTR) {
