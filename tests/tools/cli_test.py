@@ -27,9 +27,9 @@ class CliTest(unittest.TestCase):
         (root / "bin").mkdir()
         (root / "lib").mkdir()
         cls.smcu = root / "bin" / "smcu"
-        cls.library = root / "lib" / NAME
+        cls.preload = root / "lib" / NAME
         shutil.copy(os.environ["SMCU"], cls.smcu)
-        shutil.copy(os.environ["FAKE_PRELOAD"], cls.library)
+        shutil.copy(os.environ["FAKE_PRELOAD"], cls.preload)
 
     @classmethod
     def tearDownClass(cls):
@@ -70,17 +70,17 @@ class CliTest(unittest.TestCase):
     # --- run ---------------------------------------------------------------------------------
 
     def test_run_preloads_the_library_beside_it(self):
-        self.assertEqual(self.environment_of()["LD_PRELOAD"], str(self.library))
+        self.assertEqual(self.environment_of()["LD_PRELOAD"], str(self.preload))
 
     def test_run_appends_to_what_is_preloaded(self):
-        before = self.library.parent / "other.so"
-        shutil.copy(self.library, before)
+        before = self.preload.parent / "other.so"
+        shutil.copy(self.preload, before)
         self.assertEqual(self.environment_of(env={"LD_PRELOAD": str(before)})["LD_PRELOAD"],
-                         f"{before}:{self.library}")
+                         f"{before}:{self.preload}")
 
     def test_run_inside_run_preloads_once(self):
         out = self.run_smcu("run", "--", str(self.smcu), "run", "env").stdout
-        self.assertIn(f"LD_PRELOAD={self.library}\n", out)
+        self.assertIn(f"LD_PRELOAD={self.preload}\n", out)
 
     def test_run_sets_what_was_asked_for(self):
         seen = self.environment_of("-r", "64k", "-t", "1M", "--profile", "latency", "--debug")
@@ -102,7 +102,7 @@ class CliTest(unittest.TestCase):
     def test_run_fails_as_env_does(self):
         self.run_smcu("run", "no-such-program-anywhere", status=127)
         self.run_smcu("run", "/", status=126)
-        self.run_smcu("run", str(self.library.parent), status=126)
+        self.run_smcu("run", str(self.preload.parent), status=126)
         for words in ([], ["--"], ["-r", "5x", "true"], ["-r", "0", "true"], ["--nonsense", "true"],
                       ["--profile", "warp", "true"], ["-r"]):
             done = self.run_smcu("run", *words, status=125)
@@ -249,8 +249,8 @@ class CliTest(unittest.TestCase):
     def test_info(self):
         facts = json.loads(self.run_smcu("info", "--json").stdout)
         self.assertEqual((facts["schema"], facts["preload"], facts["preload_loads"]),
-                         ("smcu.info/1", str(self.library), "yes"))
-        self.assertIn(str(self.library), self.run_smcu("info").stdout)
+                         ("smcu.info/1", str(self.preload), "yes"))
+        self.assertIn(str(self.preload), self.run_smcu("info").stdout)
 
     def test_info_sees_a_library_that_does_not_load(self):
         broken = Path(self.folder.name) / "broken"
