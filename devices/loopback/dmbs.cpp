@@ -137,6 +137,7 @@ Result<Dmb> LoopbackDevice::Impl::announce_dmb(Link& link, SizeClass size_class)
         indices.give_back(*index);
         if (filled.error() == std::errc::broken_pipe ||
             filled.error() == std::errc::connection_reset) {
+            drain(link); // what a dead peer has told us still counts
             disconnect(link);
             return give_up(std::make_error_code(std::errc::connection_refused));
         }

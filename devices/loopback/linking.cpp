@@ -281,6 +281,7 @@ bool LoopbackDevice::Impl::has_link(LinkGroupId remote) {
 void LoopbackDevice::Impl::forget_link(LinkGroupId remote) {
     const std::lock_guard guard(mutex_);
     for (Link* link = find_link(remote); link != nullptr; link = find_link(remote)) {
+        drain(*link); // handshakes under way may need what it told us
         disconnect(*link);
     }
     sweep();
