@@ -141,6 +141,7 @@ void Shim::forget(int fd) {
     if (socket->references.fetch_sub(1, std::memory_order_acq_rel) > 1) {
         // Another number still names it: the progress thread and the handshake must use that one.
         const std::lock_guard lifecycle(process.lifecycle_mutex());
+        process.note_inode(*socket);
         for (int other = 0; socket->fd == fd && other < table.end(); ++other) {
             if (table.socket(other) == socket) {
                 socket->fd = other;

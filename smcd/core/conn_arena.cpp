@@ -25,13 +25,13 @@ bool is_free(const ConnBlock& block) noexcept {
     return block.holders.load(std::memory_order_acquire) == 0;
 }
 
-void reinitialise(ConnBlock& block, Holder holder) noexcept {
+void reinitialise(ConnBlock& block, std::uint32_t pid, Holder holder) noexcept {
     const std::uint32_t generation = block.generation.load(std::memory_order_relaxed) + 1;
     new (&block) ConnBlock();  // all members are zero-initialised by value-initialisation below
     std::memset(static_cast<void*>(&block), 0, sizeof(block));
     block.generation.store(generation, std::memory_order_relaxed);
     block.fd = -1;
-    block.pid = static_cast<std::uint32_t>(::getpid());
+    block.pid = pid;
     block.since_ns = monotonic_ns();
     block.holders.store(holder.bit(), std::memory_order_release);
 }
@@ -75,7 +75,7 @@ Result<ConnBlock*> ConnArena::allocate() {
             ConnChunk& chunk = chunk_of(chunks_[own_begin_ + next_block_ / kBlocksPerChunk]);
             ConnBlock& block = chunk.blocks[next_block_ % kBlocksPerChunk];
             if (is_free(block)) {
-                reinitialise(block, relatives_.self());
+                reinitialise(block, chunk.header.pid, relatives_.self());
                 return &block;
             }
         }

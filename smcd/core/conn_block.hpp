@@ -98,7 +98,7 @@ struct alignas(64) ConnBlock {
     std::atomic<std::uint32_t> reason;      ///< Reason, 0 when accelerated
     std::atomic<std::uint32_t> peer_reason; ///< diagnosis that the peer sent
     std::atomic<std::uint32_t> so_error;    ///< pending SO_ERROR
-    std::uint64_t inode;
+    std::uint64_t inode;                    ///< 0: on TCP from the start, and `fd` names it still (Process::note_inode)
     std::uint64_t since_ns;                 ///< monotonic time of creation
     std::uint64_t local_token;
     std::uint64_t remote_token;

@@ -184,10 +184,11 @@ bool Process::make_connection(Socket& socket, Role role, Phase phase) {
     }
     (*block)->role = role;
     (*block)->fd = socket.fd;
-    (*block)->inode = inode_of(socket.fd);
     (*block)->phase.store(phase, std::memory_order_release);
-    socket.inode = (*block)->inode;
     socket.block = *block;
+    if (phase != Phase::tcp) {
+        note_inode(socket);
+    }
     socket.set_non_blocking(socket.non_blocking.load(std::memory_order_relaxed));
     socket.kind.store(SocketKind::connection, std::memory_order_release);
     if (phase != Phase::tcp) {
@@ -195,6 +196,13 @@ bool Process::make_connection(Socket& socket, Role role, Phase phase) {
     }
     statistics_.page().connections_live.fetch_add(1, std::memory_order_relaxed);
     return true;
+}
+
+void Process::note_inode(Socket& socket) noexcept {
+    if (socket.block != nullptr && socket.block->inode == 0) {
+        socket.inode = inode_of(socket.fd);
+        socket.block->inode = socket.inode;
+    }
 }
 
 void Process::wake_local(Socket& socket) {

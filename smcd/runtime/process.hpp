@@ -19,6 +19,7 @@
 #include "smcd/runtime/dmb_owners.hpp"
 #include "smcd/runtime/local_signals.hpp"
 #include "smcd/runtime/progress.hpp"
+#include "smcd/runtime/sampling.hpp"
 #include "smcd/runtime/short_lived.hpp"
 #include "smcd/runtime/socket.hpp"
 #include "smcd/runtime/statistics.hpp"
@@ -79,6 +80,10 @@ public:
     void end_socket(Socket& socket);
     /// Gives the socket a block in the given phase. false: no memory; the socket stays on TCP.
     bool make_connection(Socket& socket, Role role, Phase phase);
+    /// Makes sure that the block of a connection has its inode: its number is about to change, or a relative to hold it.
+    /// On TCP from the start none is looked up before that: who opens and closes many in a row would pay for it.
+    /// Thread: under the lifecycle mutex, or who made the connection.
+    static void note_inode(Socket& socket) noexcept;
 
     /// Counts and logs it; before the phase, since who sees that may end the process at once.
     void note_verdict(const Socket& socket, Phase phase, Reason reason) noexcept;
@@ -144,7 +149,7 @@ private:
     void mark_inherited();
     void forget_threads();
     template <typename F>
-    void for_each_block(F&& f);
+    void for_each_connection(F&& f);
     void learn_from(const Socket& socket);
     [[nodiscard]] UniqueFd open_stats_file() const noexcept;
 
@@ -160,6 +165,7 @@ private:
     std::unique_ptr<Discovery> discovery_;
     std::unique_ptr<Progress> progress_;
     Statistics statistics_;
+    Sampling tcp_closings_; ///< whose bytes are counted
     DmbOwners dmb_owners_;
     LocalSignals local_signals_;
     ShortLived short_lived_;

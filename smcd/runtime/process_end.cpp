@@ -28,14 +28,17 @@ namespace {
 /// How long exit may wait for a client's Confirm, so that bytes already sent are delivered.
 constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
 
-/// Bytes that went through TCP, from the kernel's own count.
-void count_tcp_bytes(ProcessPage& page, int fd) noexcept {
+/// Bytes that went through TCP, from the kernel's own count; of a connection that stands for `weight`.
+void count_tcp_bytes(ProcessPage& page, int fd, std::uint32_t weight) noexcept {
+    if (weight == 0) {
+        return;
+    }
     tcp_info info{};
     socklen_t length = sizeof(info);
     if (raw::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
         length >= offsetof(tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received)) {
-        page.tcp_tx_bytes.fetch_add(info.tcpi_bytes_acked, std::memory_order_relaxed);
-        page.tcp_rx_bytes.fetch_add(info.tcpi_bytes_received, std::memory_order_relaxed);
+        page.tcp_tx_bytes.fetch_add(weight * info.tcpi_bytes_acked, std::memory_order_relaxed);
+        page.tcp_rx_bytes.fetch_add(weight * info.tcpi_bytes_received, std::memory_order_relaxed);
     }
 }
 
@@ -96,7 +99,7 @@ void Process::tear_down(Socket& socket) {
         socket.send_buffer.reset();
     }
     if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
-        count_tcp_bytes(statistics_.page(), socket.fd);
+        count_tcp_bytes(statistics_.page(), socket.fd, tcp_closings_.weight(monotonic_ns()));
     }
     if (last) {
         arena_.free_pre_buffer(block);
@@ -134,7 +137,7 @@ void Process::at_exit() {
             }
             statistics_.absorb(*socket.block);
         } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {
-            count_tcp_bytes(statistics_.page(), socket.fd);
+            count_tcp_bytes(statistics_.page(), socket.fd, 1);
         }
     });
     if (config_.stats_file.empty()) {

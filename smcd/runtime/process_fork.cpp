@@ -37,13 +37,13 @@ bool leave_untouched(Socket& socket) noexcept {
 
 }  // namespace
 
-/// The blocks that this process holds. One that nobody holds any more is given to the next (ConnArena).
+/// Those whose block this process holds. One that nobody holds any more is given to the next (ConnArena).
 template <typename F>
-void Process::for_each_block(F&& f) {
+void Process::for_each_connection(F&& f) {
     for (const auto& chunk : socket_chunks_) {
         for (Socket& socket : *chunk) {
             if (socket.block != nullptr) {
-                f(*socket.block);
+                f(socket);
             }
         }
     }
@@ -86,12 +86,12 @@ void Process::before_exec() {
         }
     });
     const Holder self = arena_.relatives().self();
-    for_each_block([&](ConnBlock& block) { self.leave(block.holders); });
+    for_each_connection([&](Socket& socket) { self.leave(socket.block->holders); });
 }
 
 void Process::after_failed_exec() {
     const Holder self = arena_.relatives().self();
-    for_each_block([&](ConnBlock& block) { self.enter(block.holders); });
+    for_each_connection([&](Socket& socket) { self.enter(socket.block->holders); });
 }
 
 void Process::forget_ended_relatives() {
@@ -106,9 +106,9 @@ void Process::forget_ended_relatives() {
         return;
     }
     std::uint64_t holders = 0;
-    for_each_block([&](ConnBlock& block) { holders |= block.holders.load(std::memory_order_relaxed); });
+    for_each_connection([&](Socket& socket) { holders |= socket.block->holders.load(std::memory_order_relaxed); });
     arena_.relatives().each_ended(holders, [this](std::uint64_t ended) {
-        for_each_block([ended](ConnBlock& block) { block.holders.fetch_and(~ended, std::memory_order_acq_rel); });
+        for_each_connection([ended](Socket& socket) { socket.block->holders.fetch_and(~ended, std::memory_order_acq_rel); });
     });
 }
 
@@ -125,10 +125,13 @@ void Process::before_fork() {
     sockets_mutex_.lock();
     arena_.lock();
     bool shares = false;
-    for_each_block([&](ConnBlock&) { shares = true; });
+    for_each_connection([&](Socket& socket) {
+        shares = true;
+        note_inode(socket);
+    });
     arena_.relatives().before_fork(shares);
     const Holder child = arena_.relatives().child();
-    for_each_block([&](ConnBlock& block) { child.enter(block.holders); });
+    for_each_connection([&](Socket& socket) { child.enter(socket.block->holders); });
     for (Socket* socket : inherited_) {
         Holder(kHolderUnnamed).leave(socket->block->holders);  // counted twice
     }

@@ -25,7 +25,13 @@ struct Namespace {
 
 class Join {
 public:
-    explicit Join(const ShimSnapshot& snapshot) : snapshot_(snapshot) {}
+    explicit Join(const ShimSnapshot& snapshot) : snapshot_(snapshot) {
+        for (const ShimProcess& process : snapshot.processes) {
+            for (const ChunkId& id : process.chunks) {
+                ++mappers_[id];
+            }
+        }
+    }
 
     void add(const ShimProcess& process);
     [[nodiscard]] std::vector<Connection> take() &&;
@@ -36,6 +42,7 @@ private:
     void add_socket(const ShimProcess& process, const OpenSocket& open, const ConnView* block);
 
     const ShimSnapshot& snapshot_;
+    std::map<ChunkId, std::size_t> mappers_; ///< processes that have the chunk
     const std::uint64_t own_namespace_ = netns_of(::getpid());
     std::map<std::uint64_t, Namespace> namespaces_;
     std::unordered_map<std::uint64_t, Connection> rows_; ///< by socket inode
@@ -95,21 +102,48 @@ void Join::add_socket(const ShimProcess& process, const OpenSocket& open, const 
     rows_.emplace(open.inode, std::move(row));
 }
 
+/// Blocks by what names the socket.
+class Blocks {
+public:
+    void add(const ConnView& view, bool made_here) {
+        if (view.inode != 0) {
+            keep_younger(by_inode_[view.inode], view);
+        } else if (made_here) {
+            keep_younger(by_fd_[view.fd], view);
+        }
+    }
+
+    [[nodiscard]] const ConnView* find(const OpenSocket& open) const {
+        if (const auto found = by_inode_.find(open.inode); found != by_inode_.end()) {
+            return found->second;
+        }
+        const auto found = by_fd_.find(open.fd);
+        return found == by_fd_.end() ? nullptr : found->second;
+    }
+
+private:
+    /// A name may come back while an older block of it lingers.
+    static void keep_younger(const ConnView*& known, const ConnView& view) {
+        if (known == nullptr || known->since_ns < view.since_ns) {
+            known = &view;
+        }
+    }
+
+    std::unordered_map<std::uint64_t, const ConnView*> by_inode_;
+    std::unordered_map<int, const ConnView*> by_fd_;
+};
+
 void Join::add(const ShimProcess& process) {
-    std::unordered_map<std::uint64_t, const ConnView*> blocks;
+    Blocks blocks;
     for (const ChunkId& id : process.chunks) {
+        // A process of another PID namespace gives itself another number.
+        const bool shared = mappers_.at(id) > 1;
         for (const ConnView& view : snapshot_.chunks.at(id).blocks) {
-            const ConnView*& known = blocks[view.inode];
-            // An inode number may come back while an older block of it lingers: the younger one is
-            // right.
-            if (known == nullptr || known->since_ns < view.since_ns) {
-                known = &view;
-            }
+            blocks.add(view, !shared || static_cast<pid_t>(view.pid) == process.pid);
         }
     }
     for (const OpenSocket& open : sockets_of(process.pid)) {
-        const auto found = blocks.find(open.inode);
-        add_socket(process, open, found == blocks.end() ? nullptr : found->second);
+        add_socket(process, open, blocks.find(open));
     }
 }
 

@@ -130,7 +130,7 @@ OwnState own_state(int fd) {
     }
     for (const auto& [id, chunk] : snapshot.chunks) {
         for (const ConnView& view : chunk.blocks) {
-            if (view.inode == info.st_ino) {
+            if (view.inode == info.st_ino || (view.inode == 0 && view.fd == fd)) {
                 state.block = view;
             }
         }

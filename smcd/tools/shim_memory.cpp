@@ -77,7 +77,8 @@ std::unique_ptr<T> copy_of(std::span<const std::byte> bytes) {
 }
 
 bool is_sane(const ConnView& view) noexcept {
-    return view.phase <= Phase::returning && view.inode != 0 && view.pid != 0;
+    const bool named = view.inode != 0 || (view.phase == Phase::tcp && view.fd >= 0);
+    return view.phase <= Phase::returning && named && view.pid != 0;
 }
 
 std::optional<std::vector<std::byte>>

@@ -30,7 +30,7 @@ struct ConnView {
     std::uint32_t pid = 0;
     std::uint32_t reason = 0;
     std::uint32_t peer_reason = 0;
-    std::uint64_t inode = 0;
+    std::uint64_t inode = 0; ///< 0: the socket's number is `fd` in process `pid`
     std::uint64_t since_ns = 0;
     std::uint64_t local_token = 0;
     std::uint64_t remote_token = 0;

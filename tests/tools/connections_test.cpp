@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "devices/api/device_kind.hpp"
+#include "smcd/base/reason.hpp"
 #include "smcd/core/cdc.hpp"
 #include "smcd/tools/connections.hpp"
 #include "smcd/tools/process_totals.hpp"
@@ -98,6 +99,64 @@ TEST(ConnectionsTest, ASharedSocketIsOneRowThatNamesItsCreator) {
                             list.end(),
                             [&](const Connection& c) { return c.inode == client->inode; }),
               1);
+}
+
+// A connection left on TCP from the start is known by its number alone.
+TEST(ConnectionsTest, ABlockWithoutAnInodeIsFoundByItsNumber) {
+    const FakeProcess other([] {
+        publish_page();
+        ConnChunk& chunk = publish_chunk();
+        const TcpTrio trio = make_trio();
+        fill(chunk.blocks[0], Phase::tcp, 0);
+        chunk.blocks[0].fd = trio.server;
+        chunk.blocks[0].reason.store(static_cast<std::uint32_t>(Reason::peer_no_smc));
+        return FakeProcess::Numbers{trio.inodes[1], trio.inodes[2]};
+    });
+
+    const auto list = list_connections(scan_processes(other.pid()));
+
+    const Connection* client = find(list, other.numbers()[0]);
+    const Connection* server = find(list, other.numbers()[1]);
+    ASSERT_TRUE(client != nullptr && server != nullptr);
+    EXPECT_FALSE(client->block);
+    ASSERT_TRUE(server->block);
+    EXPECT_EQ(server->block->reason, static_cast<std::uint32_t>(Reason::peer_no_smc));
+}
+
+// A child has the chunk too, and something else under that number.
+TEST(ConnectionsTest, ANumberCountsInTheProcessThatMadeTheBlockAlone) {
+    const FakeProcess parent([] {
+        publish_page();
+        ConnChunk& chunk = publish_chunk();
+        const TcpTrio trio = make_trio();
+        fill(chunk.blocks[0], Phase::tcp, 0);
+        chunk.blocks[0].fd = trio.server;
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            ::dup2(make_trio().server, trio.server);
+            ::pause();
+            ::_exit(0);
+        }
+        return FakeProcess::Numbers{trio.inodes[2], static_cast<std::uint64_t>(child)};
+    });
+    const auto child = static_cast<pid_t>(parent.numbers().at(1));
+    const auto moved = [&](const std::vector<Connection>& list) {
+        const Connection* server = find(list, parent.numbers()[0]);
+        return server != nullptr && server->pids == std::vector<pid_t>{parent.pid()};
+    };
+    auto list = list_connections(scan_processes());
+    while (!moved(list)) {
+        list = list_connections(scan_processes());
+    }
+    ::kill(child, SIGKILL);
+
+    const Connection* server = find(list, parent.numbers()[0]);
+    ASSERT_NE(server, nullptr);
+    EXPECT_TRUE(server->block);
+    EXPECT_TRUE(std::none_of(list.begin(), list.end(), [&](const Connection& c) {
+        return c.pids == std::vector<pid_t>{child} && c.block;
+    }));
 }
 
 TEST(ConnectionsTest, ASocketThatTheLibraryDoesNotFollowIsShown) {
