@@ -92,11 +92,13 @@ int EpollSet::collect(const RealCalls& real, std::span<epoll_event> events) {
     ++batch_;
     std::size_t count = 0;
     const std::size_t total = hot_.size() + nested_.size();
+    std::size_t at = next_ < total ? next_ : 0;
     for (std::size_t i = 0; i < total && count < events.size(); ++i) {
-        next_ = next_ + 1 >= total ? 0 : next_ + 1;
+        const std::size_t look = at;
+        at = at + 1 == total ? 0 : at + 1;
         epoll_event& event = events[count];
-        if (next_ >= hot_.size()) {
-            Nested& nested = *nested_[next_ - hot_.size()];
+        if (look >= hot_.size()) {
+            Nested& nested = *nested_[look - hot_.size()];
             if (due(nested)) {
                 event.events = kSetReady;
                 event.data.u64 = nested_tag(&nested);
@@ -104,7 +106,7 @@ int EpollSet::collect(const RealCalls& real, std::span<epoll_event> events) {
             }
             continue;
         }
-        Entry& entry = entries_[hot_[next_]];
+        Entry& entry = entries_[hot_[look]];
         const PollMask mask = due(entry);
         if (mask == 0) {
             ++entry.idle_looks;
@@ -118,6 +120,7 @@ int EpollSet::collect(const RealCalls& real, std::span<epoll_event> events) {
         entry.batch = batch_;
         entry.disabled = (entry.interest.events & EPOLLONESHOT) != 0;
     }
+    next_ = count < events.size() ? 0 : at;
     chill_idle(real);
     return static_cast<int>(count);
 }

@@ -215,7 +215,7 @@ private:
     std::atomic<std::size_t> inner_count_{0}; ///< of nested_
     std::atomic<std::uint32_t> moves_{0}; ///< entries that were given to the kernel
     std::uint32_t batch_ = 0;             ///< collect() so far
-    std::size_t next_ = 0; ///< fairness: where the next collect() begins
+    std::size_t next_ = 0; ///< where the next collect() begins: behind the last one that filled its array
     int door_ = -1;
     int door_fd_ = -1;
     bool door_in_kernel_ = false;

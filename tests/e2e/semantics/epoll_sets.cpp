@@ -246,6 +246,36 @@ void room_for_some(Context& c) {
     wait(c, "all at once", set);
 }
 
+/// The data of what is ready, as reported.
+void say_order(const Context& c, const char* what, int set) {
+    std::array<epoll_event, 8> events{};
+    const int count = ::epoll_wait(set, events.data(), events.size(), kWaitMs);
+    std::string text;
+    for (int i = 0; i < count; ++i) {
+        text += " " + std::to_string(events.at(static_cast<std::size_t>(i)).data.u64);
+    }
+    c.say("%s ->%s", what, text.c_str());
+}
+
+/// Connections that were opened, registered and written to in one order are reported in it: servers
+/// answer first who came first.
+void order_of_arrival(Context& c) {
+    const int set = new_set();
+    std::array<int, 5> fds{};
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+        fds.at(i) = c.open();
+        c.peer().run("send 1");
+        c.receive(fds.at(i), 1);
+        add(set, fds.at(i), EPOLLIN, i);
+    }
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+        c.peer().run("use " + std::to_string(i) + ";send 1");
+        c.await(fds.at(i), POLLIN);
+    }
+    say_order(c, "all", set);
+    say_order(c, "all again", set);
+}
+
 void set_closed_first(Context& c) {
     const int fd = c.open();
     const int set = new_set();
@@ -273,6 +303,7 @@ constexpr std::array kCases = {
     Case{"epoll_two_threads_wait",               two_threads_wait              },
     Case{"epoll_room_for_some",                  room_for_some                 },
     Case{"epoll_set_closed_first",               set_closed_first              },
+    Case{"epoll_order_of_arrival",               order_of_arrival              },
 };
 
 } // namespace
