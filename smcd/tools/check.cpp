@@ -15,6 +15,7 @@
 #include "smcd/base/reason.hpp"
 #include "smcd/tools/command.hpp"
 #include "smcd/tools/echo_server.hpp"
+#include "smcd/tools/isolation.hpp"
 #include "smcd/tools/launcher.hpp"
 #include "smcd/tools/preload_path.hpp"
 #include "smcd/tools/probe.hpp"
@@ -32,6 +33,7 @@ struct CheckOptions {
     bool self = false;
     bool json = false;
     std::string target;
+    std::string isolation; ///< CPUs
     std::vector<std::uint16_t> serve;
     bool wants_server = false;
     int timeout_ms = 2000;
@@ -197,10 +199,14 @@ int serve(std::uint16_t port) {
 int check(const CheckOptions& options) {
     const auto target = parse_target(options.target);
     if (static_cast<int>(options.self) + static_cast<int>(options.wants_server) +
-            static_cast<int>(!options.target.empty()) !=
+            static_cast<int>(!options.target.empty()) +
+            static_cast<int>(!options.isolation.empty()) !=
         1) {
-        complain("check", "one of --self, HOST:PORT and -S is needed");
+        complain("check", "one of --self, HOST:PORT, -S and --isolation is needed");
         return kExitUsage;
+    }
+    if (!options.isolation.empty()) {
+        return check_isolation(options.isolation, options.json);
     }
     if (!options.target.empty() && !target) {
         complain("check", "'" + options.target + "' is not HOST:PORT");
@@ -246,14 +252,22 @@ void add_check(CLI::App& program, int& status) {
     CLI::App* command = program.add_subcommand("check", "Test whether a connection is accelerated");
     command->footer(
         "The client sends nothing to a server that is not its own: it waits for the verdict and "
-        "closes.\nExit status: 0 accelerated, 10 on TCP or undecided, 20 no connection.");
+        "closes.\nExit status: 0 accelerated, 10 on TCP or undecided, 20 no connection; with "
+        "--isolation 0 or, when\na CPU is not left alone, 10.");
     command->add_flag("--self", options->self, "start a server and a client here");
     command->add_option("target,-C,--client", options->target, "connect to this server")
         ->type_name("HOST:PORT");
     CLI::Option* server =
         command->add_option("-S,--server", options->serve, "be the server (port 37373)");
     server->type_name("PORT")->expected(0, 1);
-    command->add_flag("-j,--json", options->json, "print one JSON object, schema smcu.check/1");
+    command->add_flag("-j,--json",
+                      options->json,
+                      "print one JSON object, schema smcu.check/1 or smcu.isolation/1");
+    command
+        ->add_option("--isolation",
+                     options->isolation,
+                     "what disturbs these CPUs, and what to do; no connection")
+        ->type_name("CPU,CPU-CPU");
     command->add_option("--timeout", options->timeout_ms, "how long to wait for the verdict (2000)")
         ->type_name("MS")
         ->check(CLI::Range(1, 600000));

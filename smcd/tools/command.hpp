@@ -17,6 +17,7 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitOnTcp = 10;        ///< check: the connection stays on TCP
+inline constexpr int kExitDisturbed = 10;    ///< check --isolation: a CPU is not left alone
 inline constexpr int kExitNoConnection = 20; ///< check: there is no connection
 inline constexpr int kExitLauncher = 125;    ///< run: smcu itself failed
 inline constexpr int kExitNotExecutable = 126;

@@ -55,6 +55,18 @@ class CliTest(unittest.TestCase):
         for command in ("run", "ss", "stats", "check", "explain", "info"):
             self.assertIn("Usage: smcu " + command, self.run_smcu(command, "--help").stdout)
 
+    def test_isolation_tells_each_cpu(self):
+        done = subprocess.run([self.smcu, "check", "--isolation", "0", "--json"], text=True,
+                              timeout=WATCHDOG_S, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        document = json.loads(done.stdout)
+        self.assertEqual(document["schema"], "smcu.isolation/1")
+        self.assertEqual(done.returncode, 0 if document["isolated"] else 10)
+        self.assertEqual([entry["what"] for entry in document["findings"]],
+                         ["isolated", "tickless", "callbacks", "interrupts", "tasks", "frequency",
+                          "sibling", "locked memory"])
+        for cpus in ("x", "", "4095", "1-0"):
+            self.run_smcu("check", "--isolation", cpus, status=2)
+
     def test_internal_commands_stay_out_of_the_help(self):
         self.assertNotIn("internal", self.run_smcu("--help").stdout)
 
