@@ -44,6 +44,26 @@ const char* listen_word(Listen listen) noexcept {
     return "unknown";
 }
 
+const char* word(Happening what) noexcept {
+    switch (what) {
+    case Happening::serving:
+        return "serving";
+    case Happening::client_connected:
+        return "client_connected";
+    case Happening::client_ended:
+        return "client_ended";
+    case Happening::client_dropped:
+        return "client_dropped";
+    case Happening::client_refused:
+        return "client_refused";
+    case Happening::drained:
+        return "drained";
+    case Happening::undrained:
+        return "undrained";
+    }
+    return "unknown";
+}
+
 bool is_here(const PeerView& view) noexcept {
     return view.peer.state == PeerState::live && !view.dead;
 }
@@ -58,6 +78,9 @@ pb::Reply Answers::answer(const pb::Request& request) {
         return reply;
     case pb::Request::kPeers:
         fill(*reply.mutable_peers());
+        return reply;
+    case pb::Request::kEvents:
+        fill(*reply.mutable_events());
         return reply;
     case pb::Request::kDrain:
         return drain(request.drain());
@@ -133,6 +156,23 @@ void Answers::fill(pb::Peers& peers) const {
     }
 }
 
+void Answers::fill(pb::Events& events) const {
+    for (const FabricEvent& event : log_.events()) {
+        pb::Event& entry = *events.add_events();
+        entry.set_number(event.number);
+        entry.set_unix_ms(static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(event.when.time_since_epoch())
+                .count()));
+        entry.set_what(word(event.what));
+        if (event.client) {
+            entry.set_client(*event.client);
+        }
+        if (event.peers) {
+            entry.set_peers(*event.peers);
+        }
+    }
+}
+
 pb::Reply Answers::drain(const pb::DrainRequest& request) {
     pb::Reply reply;
     FabricRegion::Whom whom;
@@ -150,7 +190,9 @@ pb::Reply Answers::drain(const pb::DrainRequest& request) {
         reply.set_error("whom to drain is missing");
         return reply;
     }
-    reply.mutable_drained()->set_peers(region_.drain(whom, request.undo()));
+    const std::uint32_t peers = region_.drain(whom, request.undo());
+    log_.add(request.undo() ? Happening::undrained : Happening::drained, std::nullopt, peers);
+    reply.mutable_drained()->set_peers(peers);
     return reply;
 }
 

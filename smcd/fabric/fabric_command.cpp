@@ -1,5 +1,7 @@
-// `smcu fabric`: serve, status, peers, drain. Floor 4, docs/smcu.md "smcu fabric".
+// `smcu fabric`: serve, status, peers, events, drain. Floor 4, docs/smcu.md "smcu fabric".
+#include <array>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <vector>
@@ -135,6 +137,42 @@ int show_peers(const Options& options) {
     return tools::kExitOk;
 }
 
+/// "2026-01-31 12:00:00.123", in UTC.
+std::string time_text(std::uint64_t unix_ms) {
+    constexpr std::uint64_t kMs = 1000;
+    const auto seconds = static_cast<std::time_t>(unix_ms / kMs);
+    std::tm parts{};
+    std::array<char, 32> text{};
+    ::gmtime_r(&seconds, &parts);
+    const std::size_t length = std::strftime(text.data(), text.size(), "%F %T", &parts);
+    std::snprintf(
+        text.data() + length, text.size() - length, ".%03u", static_cast<unsigned>(unix_ms % kMs));
+    return text.data();
+}
+
+int show_events(const Options& options) {
+    pb::Request request;
+    request.mutable_events();
+    const auto reply = ask_fabric("fabric events", options.serve.folder, request);
+    if (!reply) {
+        return tools::kExitFailure;
+    }
+    if (options.json) {
+        print_json("smcu.fabric.events/1", "", reply->events());
+        return tools::kExitOk;
+    }
+    tools::Table table({"Number", "Time (UTC)", "What", "Client", "Peers"});
+    for (const pb::Event& event : reply->events().events()) {
+        table.add({std::to_string(event.number()),
+                   time_text(event.unix_ms()),
+                   event.what(),
+                   event.has_client() ? std::to_string(event.client()) : "-",
+                   event.has_peers() ? std::to_string(event.peers()) : "-"});
+    }
+    std::fputs(table.render().c_str(), stdout);
+    return tools::kExitOk;
+}
+
 int drain(const Options& options) {
     pb::Request request;
     pb::DrainRequest& wanted = *request.mutable_drain();
@@ -195,6 +233,7 @@ void add_fabric(CLI::App& program, int& status) {
     };
     add("status", "Show the server, its region and its clients", show_status);
     add("peers", "Show the processes that have joined", show_peers);
+    add("events", "Show what happened at the server lately", show_events);
     CLI::App* drained = add("drain", "Let no new connections use the fabric", drain);
     drained->add_flag("--all", options->all, "all peers, and those that will join");
     drained->add_option("--pid", options->pid, "the peers of that process");

@@ -81,8 +81,8 @@ struct IvshmemServer::Client {
 IvshmemServer::IvshmemServer(asio::io_context& io,
                              IvshmemServerOptions options,
                              int memory_fd,
-                             OnEnd on_end)
-    : io_(io), options_(std::move(options)), memory_fd_(memory_fd), on_end_(std::move(on_end)),
+                             Observer& observer)
+    : io_(io), options_(std::move(options)), memory_fd_(memory_fd), observer_(observer),
       acceptor_(io), accept_timer_(io), patience_timer_(io),
       last_id_(options_.first_id + options_.ids - 1) {}
 
@@ -169,6 +169,7 @@ void IvshmemServer::welcome(Protocol::socket socket) {
     const auto valid = [](const UniqueFd& fd) { return fd.valid(); };
     if (!id || !std::all_of(own->begin(), own->end(), valid)) {
         ++counters_.refused; // it sees the end of the connection before the greeting
+        observer_.on_refused();
         return;
     }
     last_id_ = *id;
@@ -187,6 +188,7 @@ void IvshmemServer::welcome(Protocol::socket socket) {
     }
     introduce(*client, *id, client->eventfds);
     clients_.emplace(*id, client);
+    observer_.on_connected(*id);
     watch(client);
     flush_all();
 }
@@ -300,7 +302,9 @@ void IvshmemServer::depart(std::uint32_t id, Departure how) {
     }
     flush_all();
     if (how == Departure::ended) {
-        on_end_(id);
+        observer_.on_ended(id);
+    } else {
+        observer_.on_dropped(id);
     }
 }
 

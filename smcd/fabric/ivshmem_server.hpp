@@ -37,8 +37,17 @@ struct IvshmemServerOptions {
 /// Thread: that of the io_context. Nothing blocks.
 class IvshmemServer {
 public:
-    /// Called when the client has closed its connection: its process has ended, or its machine.
-    using OnEnd = std::function<void(std::uint32_t id)>;
+    /// What happens to clients. Called by the server's thread.
+    class Observer {
+    public:
+        virtual ~Observer() = default;
+        virtual void on_connected(std::uint32_t id) = 0;
+        /// It has closed its connection: its process has ended, or its machine.
+        virtual void on_ended(std::uint32_t id) = 0;
+        /// It sent something, or took nothing.
+        virtual void on_dropped(std::uint32_t id) = 0;
+        virtual void on_refused() = 0;
+    };
 
     struct Counters {
         std::uint64_t served = 0;
@@ -46,11 +55,11 @@ public:
         std::uint64_t refused = 0; ///< no descriptor or id was free
     };
 
-    /// `memory_fd` must outlive it.
+    /// `memory_fd` and `observer` must outlive it.
     IvshmemServer(boost::asio::io_context& io,
                   IvshmemServerOptions options,
                   int memory_fd,
-                  OnEnd on_end);
+                  Observer& observer);
     ~IvshmemServer();
     IvshmemServer(const IvshmemServer&) = delete;
     IvshmemServer& operator=(const IvshmemServer&) = delete;
@@ -91,7 +100,7 @@ private:
     boost::asio::io_context& io_;
     IvshmemServerOptions options_;
     int memory_fd_;
-    OnEnd on_end_;
+    Observer& observer_;
     Protocol::acceptor acceptor_;
     boost::asio::steady_timer accept_timer_;
     boost::asio::steady_timer patience_timer_;

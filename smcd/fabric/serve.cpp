@@ -16,6 +16,7 @@
 
 #include "smcd/base/unique_fd.hpp"
 #include "smcd/fabric/answers.hpp"
+#include "smcd/fabric/event_log.hpp"
 #include "smcd/fabric/fabric_region.hpp"
 #include "smcd/fabric/ivshmem_server.hpp"
 #include "smcd/fabric/management.hpp"
@@ -59,6 +60,27 @@ int fail(const std::string& what, std::error_code error) {
     tools::complain("fabric serve", what + ": " + error.message());
     return tools::kExitFailure;
 }
+
+/// Keeps the region and the log in step with the clients.
+class Clients : public IvshmemServer::Observer {
+public:
+    Clients(FabricRegion& region, EventLog& log) : region_(region), log_(log) {}
+
+    void on_connected(std::uint32_t id) override { log_.add(Happening::client_connected, id); }
+
+    void on_ended(std::uint32_t id) override {
+        log_.add(Happening::client_ended, id);
+        region_.on_client_ended(id);
+    }
+
+    void on_dropped(std::uint32_t id) override { log_.add(Happening::client_dropped, id); }
+
+    void on_refused() override { log_.add(Happening::client_refused); }
+
+private:
+    FabricRegion& region_;
+    EventLog& log_;
+};
 
 std::string open_failure(const ServeOptions& options, std::error_code error) {
     if (error == std::errc::device_or_resource_busy) {
@@ -104,10 +126,10 @@ int serve(const ServeOptions& options) {
     wanted.ids = dev::ivshmem::kIdsPerBlock;
     wanted.clients_max = options.clients_max;
     wanted.patience = options.patience;
-    IvshmemServer server(io, wanted, region->region().file(), [&](std::uint32_t id) {
-        region->on_client_ended(id);
-    });
-    Answers answers(*region, server);
+    EventLog log;
+    Clients clients(*region, log);
+    IvshmemServer server(io, wanted, region->region().file(), clients);
+    Answers answers(*region, server, log);
     ManagementServer management(
         io, management_path(options.folder), [&](const pb::Request& request) {
             return answers.answer(request);
@@ -124,6 +146,7 @@ int serve(const ServeOptions& options) {
         management.stop();
         io.stop();
     });
+    log.add(Happening::serving);
     std::printf(
         "ready: region %s, ivshmem socket %s\n", region->path().c_str(), wanted.path.c_str());
     std::fflush(stdout);

@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 SMCU = os.environ["SMCU"]
@@ -289,6 +290,43 @@ class ServerTest(unittest.TestCase):
         server.stop()
         self.smcu("fabric", "-d", str(self.folder), "status", status=1)
         client.close()
+
+    def events(self):
+        answer = self.ask("events")
+        self.assertEqual(answer["schema"], "smcu.fabric.events/1")
+        return answer["events"]
+
+    def test_events(self):
+        server = self.serve()
+        leaves = server.connect().greeting(1)
+        leaves.close()
+        self.wait_for("clients", 0)
+        talks = server.connect().greeting(1)
+        talks.socket.send(b"x")
+        self.wait_for("clients_dropped", 1)
+        self.ask("drain", "--all")
+        self.ask("drain", "--all", "--undo")
+        events = self.events()
+        self.assertEqual([event["what"] for event in events],
+                         ["serving", "client_connected", "client_ended", "client_connected",
+                          "client_dropped", "drained", "undrained"])
+        self.assertEqual([event["number"] for event in events], list(range(1, 8)))
+        clients = [event.get("client") for event in events]
+        self.assertEqual((clients[1], clients[3]), (clients[2], clients[4]))
+        self.assertNotEqual(clients[1], clients[3])
+        self.assertEqual([event.get("peers") for event in events[-2:]], [0, 0])
+        times = [event["unix_ms"] for event in events]
+        self.assertEqual(times, sorted(times))
+        self.assertLessEqual(abs(times[-1] / 1000 - time.time()), WATCHDOG_S)
+        self.assertIn("client_dropped", self.smcu("fabric", "-d", str(self.folder), "events"))
+
+    def test_old_events_are_forgotten(self):
+        self.serve()
+        for _ in range(150):
+            self.ask("drain", "--all")
+            self.ask("drain", "--all", "--undo")
+        events = self.events()
+        self.assertEqual((len(events), events[-1]["number"]), (256, 301))
 
     def test_management_nonsense(self):
         """Wrong lengths and bytes end that connection; the next one is served."""
