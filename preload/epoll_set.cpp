@@ -15,6 +15,8 @@ void EpollSet::open(int epfd, Process& process) noexcept {
     process_ = &process;
     rename(epfd);
     references.store(1, std::memory_order_relaxed);
+    next_ = 0;
+    kernel_turn.store(false, std::memory_order_relaxed);
     spin.reset();
 }
 

@@ -247,9 +247,9 @@ void room_for_some(Context& c) {
 }
 
 /// The data of what is ready, as reported.
-void say_order(const Context& c, const char* what, int set) {
+void say_order(const Context& c, const char* what, int set, int room = 8) {
     std::array<epoll_event, 8> events{};
-    const int count = ::epoll_wait(set, events.data(), events.size(), kWaitMs);
+    const int count = ::epoll_wait(set, events.data(), room, kWaitMs);
     std::string text;
     for (int i = 0; i < count; ++i) {
         text += " " + std::to_string(events.at(static_cast<std::size_t>(i)).data.u64);
@@ -274,6 +274,14 @@ void order_of_arrival(Context& c) {
     }
     say_order(c, "all", set);
     say_order(c, "all again", set);
+    say_order(c, "three", set, 3);
+    // A new set begins anew, whatever the last one has left.
+    ::close(set);
+    const int another = new_set();
+    for (std::size_t i = 0; i < fds.size(); ++i) {
+        add(another, fds.at(i), EPOLLIN, i);
+    }
+    say_order(c, "all of a new set", another);
 }
 
 void set_closed_first(Context& c) {
