@@ -7,8 +7,8 @@
 //   offset size  field      writer            read by B: meaning
 //        0    8  doors_in   A sets, B clears  doorbells of A to signal when B has published data
 //        8    8  doors_out  A sets, B clears  doorbells of A to signal when B has freed space
-//       16    4  futex_in   A sets, B clears  1: a thread of A sleeps on it, waiting for data
-//       20    4  futex_out  A sets, B clears  1: a thread of A sleeps on it, waiting for space
+//       16    4  futex_in   A sets, B clears  not 0: a thread of A sleeps on it, waiting for data
+//       20    4  futex_out  A sets, B clears  not 0: a thread of A sleeps on it, waiting for space
 //       24    4  cpu        A                 CPU on which A last looked for work (for spinning)
 //       64    8  consumed   A                 A's exact consumer position, read once A is dead
 //

@@ -67,13 +67,21 @@ WaitStatus step_until(ConnBlock& block, std::uint64_t deadline_ns, Ready&& ready
     }
 }
 
+/// In a futex word instead of 1: who was about to sleep stays awake; peers wake the sleepers as ever.
+constexpr std::uint32_t kStayAwake = 2;
+
 /// The wait of both directions; `ready` looks at the cursors, `word` is the direction's futex word in our bells.
 template <typename Ready>
 WaitStatus wait_until(Channel& channel,
                       SpinPolicy& spin,
                       std::atomic<std::uint32_t>& word,
                       std::uint64_t deadline_ns,
+                      const std::atomic<bool>* number_gone,
                       Ready&& ready) {
+    const auto is_gone = [number_gone]() noexcept {
+        return number_gone != nullptr && number_gone->load(std::memory_order_acquire);
+    };
+    bool awake = true;
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
     // The peer reads this line with each publication: it is written only with news.
@@ -99,6 +107,9 @@ WaitStatus wait_until(Channel& channel,
         if (ready()) {
             return WaitStatus::ready;  // the word stays set: another thread may be asleep on it
         }
+        if (awake && is_gone()) {
+            return WaitStatus::interrupted;
+        }
         bump(counters.sleeps);
         const WaitStatus status = channel.dmb.peer_wakes
                                       ? futex_wait(word, 1, deadline_ns)
@@ -110,6 +121,7 @@ WaitStatus wait_until(Channel& channel,
         if (status != WaitStatus::ready) {
             return status;
         }
+        awake = word.load(std::memory_order_relaxed) == kStayAwake;
     }
 }
 
@@ -145,6 +157,14 @@ void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept {
     errno = saved;
 }
 
+void stop_falling_asleep(dev::Bells& own_bells) noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // sync: bell
+    for (std::atomic<std::uint32_t>* word : {&own_bells.futex_in, &own_bells.futex_out}) {
+        std::uint32_t armed = 1;
+        word->compare_exchange_strong(armed, kStayAwake, std::memory_order_acq_rel);
+    }
+}
+
 void wake_sleepers(dev::Bells& own_bells) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);  // sync: bell
     for (std::atomic<std::uint32_t>* word : {&own_bells.futex_in, &own_bells.futex_out}) {
@@ -157,9 +177,10 @@ void wake_sleepers(dev::Bells& own_bells) noexcept {
 WaitStatus wait_for_data(Channel& channel,
                          SpinPolicy& spin,
                          std::uint32_t at_least,
-                         std::uint64_t deadline_ns) {
+                         std::uint64_t deadline_ns,
+                         const std::atomic<bool>* number_gone) {
     RxPath rx(channel);
-    return wait_until(channel, spin, channel.own_bells->futex_in, deadline_ns, [&]() noexcept {
+    return wait_until(channel, spin, channel.own_bells->futex_in, deadline_ns, number_gone, [&]() noexcept {
         return rx.readable() >= at_least || rx.ended() || is_frozen(*channel.block);
     });
 }
@@ -167,10 +188,11 @@ WaitStatus wait_for_data(Channel& channel,
 WaitStatus wait_for_space(Channel& channel,
                           SpinPolicy& spin,
                           std::uint32_t at_least,
-                          std::uint64_t deadline_ns) {
+                          std::uint64_t deadline_ns,
+                          const std::atomic<bool>* number_gone) {
     TxPath tx(channel);
     constexpr std::uint32_t kStop = kFlagReset | kFlagTcpHangup | kFlagShutWrite | kFlagFrozen;
-    return wait_until(channel, spin, channel.own_bells->futex_out, deadline_ns, [&]() noexcept {
+    return wait_until(channel, spin, channel.own_bells->futex_out, deadline_ns, number_gone, [&]() noexcept {
         const ConnBlock& block = *channel.block;
         return tx.space() >= at_least ||
                (block.flags.load(std::memory_order_acquire) & kStop) != 0 ||

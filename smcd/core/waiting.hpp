@@ -11,6 +11,7 @@
 // FUTEX_WAIT has the restart class of a blocking recv(): EINTR and SA_RESTART come out as on TCP.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "smcd/core/channel.hpp"
@@ -20,17 +21,27 @@ namespace smcd {
 
 enum class WaitStatus { ready, timed_out, interrupted };
 
+// number_gone, where given: the application took the number of the connection away. A thread that has not gone to sleep by
+// then does not: it is interrupted. Whoever takes a number away may send a signal next, once, to whom it finds asleep.
+
+
 /// Waits until at least `at_least` bytes are readable or the stream has ended. deadline_ns: monotonic, or kForever.
 WaitStatus wait_for_data(Channel& channel,
                          SpinPolicy& spin,
                          std::uint32_t at_least,
-                         std::uint64_t deadline_ns);
+                         std::uint64_t deadline_ns,
+                         const std::atomic<bool>* number_gone = nullptr);
 
 /// Waits until at least `at_least` bytes of send space are free, or sending fails at once.
 WaitStatus wait_for_space(Channel& channel,
                           SpinPolicy& spin,
                           std::uint32_t at_least,
-                          std::uint64_t deadline_ns);
+                          std::uint64_t deadline_ns,
+                          const std::atomic<bool>* number_gone = nullptr);
+
+/// Those of the two functions above that are about to sleep look once more, behind the store of number_gone; who is asleep
+/// is not woken.
+void stop_falling_asleep(dev::Bells& own_bells) noexcept;
 
 /// Wakes every thread of this family that sleeps in one of the two functions above.
 void wake_sleepers(dev::Bells& own_bells) noexcept;

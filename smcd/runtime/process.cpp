@@ -97,6 +97,7 @@ Socket* Process::acquire_socket(int fd, SocketKind kind) {
     free_sockets_.pop_back();
     socket->fd = fd;
     socket->sleepers.store(0, std::memory_order_relaxed);
+    socket->number_gone.store(false, std::memory_order_relaxed);
     socket->references.store(1, std::memory_order_relaxed);
     const bool fresh = kind == SocketKind::candidate;  // nobody has set anything
     socket->receive_timeout_ns = socket->send_timeout_ns = 0;

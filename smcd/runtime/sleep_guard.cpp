@@ -11,6 +11,7 @@
 #include "smcd/base/high_fd.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
+#include "smcd/core/waiting.hpp"
 #include "smcd/runtime/process.hpp"
 
 namespace smcd {
@@ -163,6 +164,12 @@ bool may_end_now(Process& process, Socket& socket) noexcept {
     do {
         next = (seen & kCount) == 0 ? kEnded : seen | kEndsLast;
     } while (!socket.sleepers.compare_exchange_weak(seen, next, std::memory_order_acq_rel));
+    if (next != kEnded) {
+        socket.number_gone.store(true, std::memory_order_release);
+        if (socket.accelerated()) {
+            stop_falling_asleep(*socket.channel.own_bells);
+        }
+    }
     return next == kEnded;
 }
 

@@ -133,7 +133,7 @@ ssize_t receive_smc(Process& process, Socket& socket, std::span<const iovec> buf
         const auto at_least = static_cast<std::uint32_t>(
             std::clamp<std::size_t>(more, 1, socket.channel.own.ring_bytes / 2));
         const std::uint64_t deadline = deadline_of(call, done > 0 || rx.readable() > 0);
-        const WaitStatus status = wait_for_data(socket.channel, socket.spin_data, at_least, deadline);
+        const WaitStatus status = wait_for_data(socket.channel, socket.spin_data, at_least, deadline, &socket.number_gone);
         if (status != WaitStatus::ready) {
             const IoResult rest = done > 0 ? IoResult{} : rx.receive(buffers, mode);
             done += rest.bytes;
@@ -189,7 +189,7 @@ ssize_t send_smc(Process& process,
         const auto at_least = static_cast<std::uint32_t>(
             std::min<std::size_t>(wanted - done, quarter));
         const std::uint64_t deadline = deadline_of(call, done > 0);
-        const WaitStatus status = wait_for_space(socket.channel, socket.spin_space, at_least, deadline);
+        const WaitStatus status = wait_for_space(socket.channel, socket.spin_space, at_least, deadline, &socket.number_gone);
         if (status != WaitStatus::ready) {
             return done > 0 ? static_cast<ssize_t>(done) : wait_error(status);
         }

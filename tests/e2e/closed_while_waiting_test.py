@@ -10,14 +10,14 @@ ended, other = socket.socketpair()
 other.close()
 def wait(sock, result):
     result.append(sock.recv(100))  # interrupted, it is called again and finds the other file
-for _ in range(20):
+for _ in range(int(sys.argv[2])):
     sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
     sock.sendall(b"hello")
     assert sock.recv(5) == b"hello"
     result = []
     thread = threading.Thread(target=wait, args=(sock, result))
     thread.start()
-    time.sleep(0.01)  # it is to be asleep
+    time.sleep(float(sys.argv[3]))  # it is to be asleep, or still awake under a profile that polls for a second
     os.dup2(ended.fileno(), sock.fileno())
     signal.pthread_kill(thread.ident, signal.SIGUSR1)
     thread.join()
@@ -27,13 +27,20 @@ for _ in range(20):
 
 
 class ClosedWhileWaiting(lib.Case):
-    def test_another_file_in_its_place(self):
+    def check(self, rounds, seconds, environment=None):
         server = self.server(lib.program("e2e_server"), "echo")
-        client = self.client(lib.PYTHON, "-c", PROGRAM, server.port())
+        client = self.client(lib.PYTHON, "-c", PROGRAM, server.port(), str(rounds), str(seconds), env=environment)
         client.finish(60)
         server.kill(15)
         server.finish()
         self.check_stats(server, client, 1)
+
+    def test_another_file_in_its_place(self):
+        self.check(20, 0.01)
+
+    def test_before_it_falls_asleep(self):
+        # The one signal comes while the call polls: nothing may put it to sleep behind that.
+        self.check(2, 0.01, {"SMCD_PROFILE": "isolated"})
 
 
 if __name__ == "__main__":
