@@ -1,14 +1,21 @@
 """A device that goes away under load: its connections return to TCP with every byte, new ones use
-another device, or TCP."""
+another device, or TCP.
+
+SMCD_E2E_RETURNS: connections of each class that go through it.
+"""
 
 import json
+import os
 import subprocess
 import unittest
 
 import lib
 
 CONNECTIONS = 12
-ROUNDS = 6
+DEVICES = ("ism", "ism,loopback", "ism:ff10")
+RETURNS = int(os.environ.get("SMCD_E2E_RETURNS", "0"))
+ROUNDS = max(6, -(-RETURNS // (CONNECTIONS * len(DEVICES))))
+DRAINS = max(4, -(-RETURNS // CONNECTIONS))
 SMCU = lib.WRAP_S[0] if lib.WRAP_S else None
 
 # Talks over one connection, line by line; "lose" makes the device go away.
@@ -49,31 +56,60 @@ for line in sys.stdin:
 
 
 @unittest.skipUnless(lib.BOTH_SHIMMED, "TCP has no device to lose")
-class DeviceLoss(lib.Case):
-    watchdog_s = 200.0
+class Streams(lib.Case):
+    watchdog_s = 200.0 + RETURNS
 
-    def streams(self, seed, server_env, client_env):
-        """Streams in both directions over many connections at once; some make the device go."""
+    def streams(self, seed, trigger, environment):
+        """Streams in both directions over many connections at once; some make the device go. How many
+        were accelerated, and how many left it."""
         port = lib.free_port()
         script = str(lib.HERE / "return_peer.py")
-        words = [port, CONNECTIONS, seed, "device_disabled", "together"]
-        learn = {"SMCD_LEARN": "0"}
-        server = self.server(lib.PYTHON, "-B", script, "server", *words, env={**learn, **server_env})
+        words = [port, CONNECTIONS, seed, trigger, "together"]
+        environment = {"SMCD_LEARN": "0", **environment}
+        server = self.server(lib.PYTHON, "-B", script, "server", *words, env=environment)
         server.expect("^ready")
-        client = self.client(lib.PYTHON, "-B", script, "client", *words, env={**learn, **client_env})
+        client = self.client(lib.PYTHON, "-B", script, "client", *words, env=environment)
         self.assertIn("ok", client.finish(90))
         self.assertIn("ok", server.finish(90))
-        return server.stats(), client.stats()
+        reasons = client.stats()["tcp_reasons"]
+        left = sum(reasons.get(name, 0) for name in ("device_lost", "device_drained", "returned_by_peer"))
+        return client.stats().get("accelerated", 0), left
+
+
+class Drained(Streams):
+    def setUp(self):
+        super().setUp()
+        self.directory = self.folder / "fabric"
+        fabric = self.start([SMCU, "fabric", "-d", self.directory, "serve", "-s", "128M"], wrap=())
+        fabric.expect("^ready")
+
+    def drain(self, *words):
+        return [SMCU, "fabric", "-d", str(self.directory), "drain", "--all", "--json", *words]
+
+    def test_every_byte_arrives(self):
+        accelerated, left = 0, 0
+        environment = {"SMCD_DEVICES": "ivshmem", "SMCD_FABRIC": str(self.directory / "ivshmem"),
+                       "DRAIN": " ".join(self.drain())}
+        for seed in range(lib.SEED, lib.SEED + DRAINS):
+            with self.subTest(seed=seed):
+                counts = self.streams(seed, "device_drained", environment)
+                self.assertGreater(counts[0], 0)
+                accelerated, left = accelerated + counts[0], left + counts[1]
+            subprocess.run(self.drain("--undo"), check=True, stdout=subprocess.DEVNULL)
+        print(f"\n  {left} of {accelerated} connections left the fabric", end=" ")
+        self.assertGreater(left, 0)
+
+
+class DeviceLoss(Streams):
 
     def test_every_byte_arrives(self):
         lost = 0
         for seed in range(lib.SEED, lib.SEED + ROUNDS):
-            for devices in ("ism", "ism,loopback", "ism:ff10"):
+            for devices in DEVICES:
                 with self.subTest(seed=seed, devices=devices):
-                    env = {"SMCD_DEVICES": devices}
-                    server, client = self.streams(seed, env, env)
-                    self.assertGreater(client.get("accelerated", 0), 0, client)
-                    lost += sum(side["tcp_reasons"].get("device_lost", 0) for side in (server, client))
+                    accelerated, left = self.streams(seed, "device_disabled", {"SMCD_DEVICES": devices})
+                    self.assertGreater(accelerated, 0)
+                    lost += left
         print(f"\n  {lost} connections left their device", end=" ")
         self.assertGreater(lost, 0)
 

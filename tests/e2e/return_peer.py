@@ -128,9 +128,16 @@ def device_disabled(sock):
     sock.setsockopt(286, 0x0FE2, 1)
 
 
+def device_drained(_):
+    """An operator drains the fabric."""
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    words = os.environ["DRAIN"].split()
+    os.waitpid(os.posix_spawn(words[0], words, environment), 0)
+
+
 TRIGGERS = {function.__name__: function for function in (
     own_option, passed, spawned, executed, stdio, standard_stream, asynchronous, signals,
-    kernel_tls, zero_copy, urgent_inline, device_disabled)}
+    kernel_tls, zero_copy, urgent_inline, device_disabled, device_drained)}
 ONE_AT_A_TIME = threading.Lock()  # for what uses the process's own descriptors
 
 

@@ -142,7 +142,7 @@ void poll_for_space_is_woken(Context& c) {
 
 void select_sets(Context& c) {
     const int fd = c.open();
-    const int high = check(::dup2(fd, 900), "dup2");
+    const int high = check(::dup2(fd, 500), "dup2");
     fd_set readable;
     fd_set writable;
     fd_set urgent;
