@@ -94,6 +94,18 @@ void handle_losses(Process& process) {
     }
 }
 
+void begin_to_leave_if_lost(Process& process, Socket& socket) {
+    const CopyState* const copy = socket.channel.copy;
+    const bool refused = copy != nullptr && copy->refused.load(std::memory_order_acquire) != 0;
+    if (!is_lost(socket) && !(refused && is_live(socket))) {
+        return;
+    }
+    return_begin(process, socket, Reason::device_lost);
+    if (is_lost(socket)) {
+        end_if_incomplete(process, socket);
+    }
+}
+
 void leave_if_lost(Process& process, Socket& socket) {
     if (is_lost(socket) && !return_to_tcp(process, socket, Reason::device_lost)) {
         end_if_incomplete(process, socket);

@@ -12,6 +12,9 @@ class Process;
 /// what is lost. Thread: progress.
 void handle_losses(Process& process);
 
+/// The same for one connection, without waiting: the progress thread goes on with it. Also when its device has refused bytes.
+void begin_to_leave_if_lost(Process& process, Socket& socket);
+
 /// Before the last words of a connection, which must not be spoken to a device that is lost: brings
 /// it to TCP. Blocks until the peer's library has answered. Thread: any.
 void leave_if_lost(Process& process, Socket& socket);

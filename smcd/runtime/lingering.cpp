@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "smcd/base/raw_syscall.hpp"
+#include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
 #include "smcd/runtime/inheritance.hpp"
 #include "smcd/runtime/process.hpp"
+#include "smcd/runtime/return_tcp.hpp"
 #include "smcd/runtime/settle.hpp"
 #include "smcd/runtime/sleep_guard.hpp"
 
@@ -66,6 +68,16 @@ std::uint64_t wanted_wait_ns(const Socket& socket) noexcept {
 }
 
 } // namespace
+
+void choose_end(Process& process, Socket& socket) {
+    if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||
+        socket.phase() != Phase::smc || has_sleepers(socket) ||
+        is_left_to_relatives(process, socket) || process.arena().is_shared(socket.live_block())) {
+        return;
+    }
+    begin_to_leave_if_lost(process, socket);
+    static_cast<void>(end_on_rings(socket)); // what has just begun to return is seen by its phase
+}
 
 void linger_if_unfinished(Process& process, Socket& socket) {
     if (socket.kind.load(std::memory_order_acquire) != SocketKind::connection ||

@@ -10,6 +10,7 @@
 //   * Behind its Accept a server gets a Confirm, which the client's library sends by itself; with
 //   the same result.
 //   * A client that closes behind its Proposal says Decline; the answer to the Proposal may cross it.
+// A return to TCP that is under way is a fifth: the peer may lack bytes, and waits for our frame.
 // In all of them the connection stays open behind a descriptor of ours, and the progress thread goes on
 // with it until nothing is left to be done or its time is over.
 #pragma once
@@ -22,6 +23,10 @@ namespace smcd {
 
 class Process;
 class Socket;
+
+/// Before the last close of an accelerated connection, and at exit: it ends on its rings, or, where its device is lost, begins
+/// its return to TCP, which is to be finished like a handshake. Nothing happens while a relative or another call has it.
+void choose_end(Process& process, Socket& socket);
 
 /// Before the last close: brings the handshake as far as it goes without waiting (with SO_LINGER:
 /// within its time) and, where that is not to the end, leaves the connection to the progress thread

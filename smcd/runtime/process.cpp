@@ -9,7 +9,6 @@
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
-#include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/fabric_discovery.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/handshake_state.hpp"
@@ -117,6 +116,7 @@ void Process::drop_handshake_dmb(Socket& socket) {
 }
 
 void Process::release_socket(Socket& socket) {
+    choose_end(*this, socket);
     linger_if_unfinished(*this, socket);
     if (may_end_now(*this, socket)) {
         end_socket(socket);
@@ -128,10 +128,9 @@ void Process::end_socket(Socket& socket) {
     const bool foreign =
         connected && is_left_to_relatives(*this, socket) && socket.channel.device == nullptr;
     if (connected && !foreign) {
+        choose_end(*this, socket);
         const Phase phase = socket.phase();
-        if (phase == Phase::smc) {
-            leave_if_lost(*this, socket);
-        } else if (Socket::is_ours(phase)) {
+        if (Socket::is_ours(phase) && phase != Phase::smc) {
             handshake_close(*this, socket, end_limit_ns());
         }
     }

@@ -15,7 +15,6 @@
 #include "smcd/base/kernel_identity.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
-#include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/goodbye.hpp"
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/inheritance.hpp"
@@ -119,6 +118,7 @@ void Process::at_exit() {
             is_left_to_relatives(*this, socket)) {
             return;
         }
+        choose_end(*this, socket);
         const Phase phase = socket.phase();
         const std::uint64_t now = monotonic_ns();
         if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
@@ -130,9 +130,6 @@ void Process::at_exit() {
         }
         if (socket.phase() == Phase::smc) {
             if (!arena_.is_shared(*socket.block)) {
-                leave_if_lost(*this, socket);
-            }
-            if (!arena_.is_shared(*socket.block) && socket.phase() == Phase::smc) {
                 say_goodbye(socket, socket.channel);
             }
             statistics_.absorb(*socket.block);

@@ -66,7 +66,7 @@ bool begin(Process& process, Socket& socket, Reason reason) {
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
     const std::uint32_t own = block.tx.state_flags.load(std::memory_order_relaxed);
-    if ((flags & (kFlagReset | kFlagTcpHangup)) != 0 ||
+    if ((flags & (kFlagReset | kFlagTcpHangup | kFlagEnding)) != 0 ||
         ((peer | own) & (kPeerConnClosed | kPeerConnAbort)) != 0 || !freeze(socket)) {
         return false;
     }
@@ -91,7 +91,10 @@ bool may_have_produced(const Socket& socket, Cursor said) noexcept {
 void on_frame(Process& process, Socket& socket, const ReturnFrame& frame) {
     ConnBlock& block = socket.live_block();
     if (socket.phase() == Phase::smc && !begin(process, socket, Reason::returned_by_peer)) {
-        on_violation(process, socket);
+        // Who is just saying goodbye gives no answer: the peer sees the end, and what lies in its ring.
+        if ((block.flags.load(std::memory_order_acquire) & kFlagEnding) == 0) {
+            on_violation(process, socket);
+        }
         return;
     }
     process.progress().ensure_watched(socket);
@@ -235,6 +238,15 @@ void return_begin(Process& process, Socket& socket, Reason reason) {
     if (socket.phase() == Phase::smc && begin_here(process, socket, reason)) {
         process.progress().watch(socket); // its frame may be here already
     }
+}
+
+bool end_on_rings(Socket& socket) {
+    const DirectionGuard guard(socket.live_block().handshake_lock);
+    if (guard.nested() || socket.phase() != Phase::smc) {
+        return false;
+    }
+    socket.live_block().flags.fetch_or(kFlagEnding, std::memory_order_acq_rel);
+    return true;
 }
 
 bool return_to_tcp(Process& process, Socket& socket, Reason reason) {

@@ -25,8 +25,12 @@ class Process;
 bool return_to_tcp(Process& process, Socket& socket, Reason reason);
 
 /// The same without waiting: the progress thread goes on with it. Nothing happens where the
-/// connection is not accelerated, or there is no way back. Thread: progress.
+/// connection is not accelerated, or there is no way back. Thread: any.
 void return_begin(Process& process, Socket& socket, Reason reason);
+
+/// Before the last holder closes an accelerated connection: from now on nobody takes it back. false: it is not, or no longer,
+/// on its rings; a return that has begun must be finished first. Thread: any.
+[[nodiscard]] bool end_on_rings(Socket& socket);
 
 enum class TcpState { nothing, ended, broken };
 

@@ -93,7 +93,6 @@ class Drained(Streams):
         for seed in range(lib.SEED, lib.SEED + DRAINS):
             with self.subTest(seed=seed):
                 counts = self.streams(seed, "device_drained", environment)
-                self.assertGreater(counts[0], 0)
                 accelerated, left = accelerated + counts[0], left + counts[1]
             subprocess.run(self.drain("--undo"), check=True, stdout=subprocess.DEVNULL)
         print(f"\n  {left} of {accelerated} connections left the fabric", end=" ")
