@@ -81,6 +81,7 @@ WaitStatus wait_until(Channel& channel,
     const auto is_gone = [number_gone]() noexcept {
         return number_gone != nullptr && number_gone->load(std::memory_order_acquire);
     };
+    const bool was_gone = is_gone();  // while the call slept elsewhere, in the handshake: it goes on, as on TCP
     bool awake = true;
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
@@ -107,7 +108,7 @@ WaitStatus wait_until(Channel& channel,
         if (ready()) {
             return WaitStatus::ready;  // the word stays set: another thread may be asleep on it
         }
-        if (awake && is_gone()) {
+        if (awake && !was_gone && is_gone()) {
             return WaitStatus::interrupted;
         }
         bump(counters.sleeps);

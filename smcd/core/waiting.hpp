@@ -21,9 +21,9 @@ namespace smcd {
 
 enum class WaitStatus { ready, timed_out, interrupted };
 
-// number_gone, where given: the application took the number of the connection away. A thread that has not gone to sleep by
-// then does not: it is interrupted. Whoever takes a number away may send a signal next, once, to whom it finds asleep.
-
+// number_gone, where given: the application took the number of the connection away. A thread that is awake in here at that
+// moment does not fall asleep: it is interrupted. Whoever takes a number away may send a signal next, once, to whom it finds
+// asleep.
 
 /// Waits until at least `at_least` bytes are readable or the stream has ended. deadline_ns: monotonic, or kForever.
 WaitStatus wait_for_data(Channel& channel,

@@ -11,9 +11,11 @@ import array
 import ctypes
 import fcntl
 import hashlib
+import json
 import os
 import random
 import socket
+import subprocess
 import sys
 import threading
 
@@ -128,11 +130,18 @@ def device_disabled(sock):
     sock.setsockopt(286, 0x0FE2, 1)
 
 
-def device_drained(_):
-    """An operator drains the fabric."""
+def device_drained(sock):
+    """An operator drains the fabric; this connection goes on when it has left."""
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    words = os.environ["DRAIN"].split()
-    os.waitpid(os.posix_spawn(words[0], words, environment), 0)
+
+    def output(words):
+        return subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE).stdout
+    drain = os.environ["DRAIN"].split()
+    output(drain)
+    for _ in range(200):
+        rows = json.loads(output([drain[0], "ss", "--json", "--pid", str(os.getpid())]))["connections"]
+        if not any(row["fd"] == sock.fileno() and row["mode"] == "SMCD" for row in rows):
+            break
 
 
 TRIGGERS = {function.__name__: function for function in (
