@@ -158,18 +158,17 @@ bool may_end_now(Process& process, Socket& socket) noexcept {
     drop_abandoned_sleeps(process);
     if (has_sleepers(socket)) {
         static_cast<void>(keep_open(process, socket));
+        // In front of the exchange: behind it the last of them may end the connection at any moment.
+        socket.number_gone.store(true, std::memory_order_release);
+        if (socket.accelerated()) {
+            stop_falling_asleep(*socket.channel.own_bells);
+        }
     }
     std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
     std::uint32_t next = 0;
     do {
         next = (seen & kCount) == 0 ? kEnded : seen | kEndsLast;
     } while (!socket.sleepers.compare_exchange_weak(seen, next, std::memory_order_acq_rel));
-    if (next != kEnded) {
-        socket.number_gone.store(true, std::memory_order_release);
-        if (socket.accelerated()) {
-            stop_falling_asleep(*socket.channel.own_bells);
-        }
-    }
     return next == kEnded;
 }
 
