@@ -70,6 +70,13 @@ void end_if_incomplete(Process& process, Socket& socket) {
     }
 }
 
+void begin_to_leave(Process& process, Socket& socket) {
+    return_begin(process, socket, Reason::device_lost);
+    if (is_lost(socket)) {
+        end_if_incomplete(process, socket);
+    }
+}
+
 } // namespace
 
 void handle_losses(Process& process) {
@@ -87,22 +94,15 @@ void handle_losses(Process& process) {
         }
     });
     for (Socket* socket : leaving) {
-        return_begin(process, *socket, Reason::device_lost);
-        if (is_lost(*socket)) {
-            end_if_incomplete(process, *socket);
-        }
+        begin_to_leave(process, *socket);
     }
 }
 
 void begin_to_leave_if_lost(Process& process, Socket& socket) {
     const CopyState* const copy = socket.channel.copy;
     const bool refused = copy != nullptr && copy->refused.load(std::memory_order_acquire) != 0;
-    if (!is_lost(socket) && !(refused && is_live(socket))) {
-        return;
-    }
-    return_begin(process, socket, Reason::device_lost);
-    if (is_lost(socket)) {
-        end_if_incomplete(process, socket);
+    if (is_lost(socket) || (refused && is_live(socket))) {
+        begin_to_leave(process, socket);
     }
 }
 
