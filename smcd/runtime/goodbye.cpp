@@ -38,10 +38,16 @@ void say_goodbye(Socket& socket, Channel& channel) {
         if (hard) {
             set_linger(socket.fd, {0, 0});
         }
-        // In front of our flag: who closes first keeps TIME_WAIT, and a peer that sees the flag may close at once.
-        raw::shutdown(socket.fd, SHUT_WR);
+        // In front of our flag: who closes first keeps TIME_WAIT, and a peer that sees the flag may close at once. But
+        // unread bytes and a FIN without the flag are the death of a process.
+        if (!crossed) {
+            raw::shutdown(socket.fd, SHUT_WR);
+        }
     }
     tx.send_state(abort ? kPeerConnAbort : kPeerConnClosed);
+    if (!abort && crossed) {
+        raw::shutdown(socket.fd, SHUT_WR);
+    }
     if (!abort && !unread && !crossed && rx.readable() > 0) {
         tx.send_state(kPeerConnAbort);  // sync: goodbye. They came while we said it
     }
