@@ -96,15 +96,15 @@ bool answer_late_proposal(Socket& socket, Reason reason) {
     return write_outbound(socket, message.span());
 }
 
-/// Application threads append to the pre-buffer under this lock: none comes between the last look and the switch. false: one
+/// Application threads append to the pre-buffer under this lock: none comes between the last look and the step. false: one
 /// came before, and drives the handshake itself.
-bool switch_to_tcp(Socket& socket) {
-    ConnBlock& block = socket.live_block();
-    const DirectionGuard guard(block.tx.lock);
+template <typename Step>
+bool behind_all_bytes(Socket& socket, Step step) {
+    const DirectionGuard guard(socket.live_block().tx.lock);
     if (guard.nested() || !pre_buffer_empty(socket)) {
         return false;
     }
-    block.phase.store(Phase::tcp, std::memory_order_seq_cst);  // sync: phase
+    step();
     return true;
 }
 
@@ -144,8 +144,9 @@ void settle_step(Process& process, Socket& socket) {
         return;
     }
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
-    if ((flags & kFlagShutWrite) != 0) {
-        raw::shutdown(socket.fd, SHUT_WR);  // not held back by a message that may never come
+    if ((flags & kFlagShutWrite) != 0 &&
+        !behind_all_bytes(socket, [&] { raw::shutdown(socket.fd, SHUT_WR); })) {  // no message, which may never come, holds it
+        return;
     }
     if (swallowing || block.so_error.load(std::memory_order_acquire) != 0) {
         return;
@@ -153,7 +154,7 @@ void settle_step(Process& process, Socket& socket) {
     if ((flags & kFlagShutRead) != 0) {
         raw::shutdown(socket.fd, SHUT_RD);
     }
-    if (switch_to_tcp(socket)) {
+    if (behind_all_bytes(socket, [&] { block.phase.store(Phase::tcp, std::memory_order_seq_cst); })) {  // sync: phase
         process.on_new_phase(socket);
     }
 }
