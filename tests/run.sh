@@ -13,8 +13,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=${SMCD_JOBS:-$(nproc)}
-# Tests share ports, processors and descriptors: two at a time, whatever the machine offers.
-test_jobs=2
+# Tests wait a third of their time; they share ports, processors and descriptors: three at a time, whatever the machine offers.
+test_jobs=3
 default_timeout_s=120
 
 build_only=no

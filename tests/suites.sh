@@ -1,62 +1,123 @@
 #!/usr/bin/env bash
-# Runs third-party suites, each server and client under `smcu run`, and prints one line per suite.
-# usage: tests/suites.sh [NAME...]
+# Runs third-party suites under `smcu run` and prints one line per suite and mix: its result, and how many
+# connections (each end counts) were accelerated or on TCP, from the statistics.
+# usage: tests/suites.sh [--quick] [--again] [--mix both|server|client|none|all] [NAME...]
+#
+#   --quick      only the short ones (default: every suite in the folder)
+#   --again      try a suite that failed once more; both results stand in the log
+#   --mix MIX    which ends run under the library (default both; all: the four in turn)
 #
 #   SUITES_DIR   folder of suite scripts NAME.sh (default: ../shared/suites beside the checkout)
-#   WRAP         command before every program (default: build/release/bin/smcu run --); empty: plain TCP
-#   OUT          keep the logs in OUT/NAME (default: a temporary folder)
+#   WRAP         command before a program (default: build/release/bin/smcu run --)
+#   OUT          keep the logs in OUT/MIX/NAME (default: a temporary folder)
 #   LIMIT_S      seconds per suite (default 200)
 #
-# A suite is a script that reads WRAP and OUT and ends with "NAME: passed=.. failed=.. ..."; exit 0: good.
+# A suite is a script that reads WRAP_S (servers), WRAP_C (clients) and OUT and ends with
+# "NAME: passed=.. failed=.. ..."; exit 0: good. With both ends under the library a suite without an
+# accelerated connection is not good, unless its programs cannot be reached.
 # Exit 0 iff every suite was good; 77 when there is no folder of suites.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 suites=${SUITES_DIR:-$root/../shared/suites}
 limit_s=${LIMIT_S:-200}
-export WRAP=${WRAP-$root/build/release/bin/smcu run --}
+wrap=${WRAP:-$root/build/release/bin/smcu run --}
 # Short ones that cover epoll, fork, threads, stdio, descriptor passing and static programs.
 quick=(netcats redis memcached nbd mqtt go_peers glib_gio tornado)
+unreached=" go_peers " # static programs: on TCP, whatever we do
 
-run_suite() { # run_suite NAME LOG_FOLDER
-    local log=$2/suite.log status=0 line
-    mkdir -p "$2"
-    OUT=$2 timeout -k 10 "$limit_s" bash "$suites/$1.sh" >"$log" 2>&1 </dev/null || status=$?
-    line=$(grep -E "^$1: passed=" "$log" | tail -n 1 || true)
-    if [ $status = 0 ]; then
-        echo "ok    ${line:-$1}"
-        return 0
+again=no
+mix=both
+names=()
+
+usage() {
+    sed -n '2,/^set /p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p'
+}
+
+parse() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --quick) names+=("${quick[@]}") ;;
+        --again) again=yes ;;
+        --mix) mix=${2:?suites: --mix wants a value}; shift ;;
+        --help) usage; exit 0 ;;
+        -*) echo "suites: unknown option $1" >&2; usage >&2; exit 2 ;;
+        *) names+=("$1") ;;
+        esac
+        shift
+    done
+    case $mix in
+    all) mixes=(both server client none) ;;
+    both | server | client | none) mixes=("$mix") ;;
+    *) echo "suites: unknown mix $mix" >&2; exit 2 ;;
+    esac
+    [ ${#names[@]} -gt 0 ] || mapfile -t names < <(
+        cd "$suites" && find . -maxdepth 1 -name '*.sh' ! -name lib.sh -printf '%f\n' | sort | sed 's/\.sh$//')
+}
+
+count() { # count COUNTER STATISTICS: the sum over all processes
+    grep -o "\"$1\":[0-9]*" "$2" | awk -F: '{n += $2} END {print n + 0}'
+}
+
+# MariaDB's server leaves root for a user of its own; the clients stay.
+allowed_uids() { # allowed_uids NAME
+    local uid
+    if [ "$1" = mariadb ] && uid=$(id -u mysql 2>/dev/null); then
+        echo "$(id -u),$uid"
     fi
-    echo "FAIL  ${line:-$1: no result} (exit $status)"
-    sed 's/^/      /' "$2/failed.txt" 2>/dev/null | head -n 20
+}
+
+run_suite() { # run_suite NAME MIX LOG_FOLDER
+    local log=$3/suite.log stats=$3/statistics.jsonl status=0 line server='' client='' accelerated verdict=ok
+    mkdir -p "$3"
+    : >"$stats"
+    chmod 666 "$stats" # servers that leave root write there, too
+    case $2 in both | server) server=$wrap ;; esac
+    case $2 in both | client) client=$wrap ;; esac
+    WRAP='' WRAP_S=$server WRAP_C=$client OUT=$3 SMCD_STATS_FILE=$stats SMCD_ALLOW_UIDS=$(allowed_uids "$1") \
+        timeout -k 10 "$limit_s" bash "$suites/$1.sh" >"$log" 2>&1 </dev/null || status=$?
+    line=$(grep -E "^$1: passed=" "$log" | tail -n 1 || true)
+    accelerated=$(count accelerated "$stats")
+    if [ $status != 0 ]; then
+        verdict="FAIL (exit $status)"
+    elif [ "$2" = both ] && [ "$accelerated" = 0 ] && [[ $unreached != *" $1 "* ]]; then
+        verdict="FAIL (nothing accelerated)"
+    fi
+    echo "$verdict  $2  ${line:-$1: no result}  accelerated=$accelerated tcp=$(count tcp "$stats")"
+    [ "$verdict" = ok ] && return 0
+    sed 's/^/      /' "$3/failed.txt" 2>/dev/null | head -n 20
     return 1
 }
 
 main() {
-    [ $# -gt 0 ] || set -- "${quick[@]}"
     if [ ! -d "$suites" ]; then
         echo "suites: no folder $suites; set SUITES_DIR"
         exit 77
     fi
-    if [ -n "$WRAP" ] && ! command -v "${WRAP%% *}" >/dev/null; then
-        echo "suites: ${WRAP%% *} is not built; run: bash tests/run.sh --build-only"
+    parse "$@"
+    if ! command -v "${wrap%% *}" >/dev/null; then
+        echo "suites: ${wrap%% *} is not built; run: bash tests/run.sh --build-only"
         exit 1
     fi
-    local out=${OUT:-} name bad=0
+    local out=${OUT:-} name which bad=0
     if [ -z "$out" ]; then
         out=$(mktemp -d)
+        chmod 755 "$out"
         # shellcheck disable=SC2064 # the folder of now
         trap "rm -rf '$out'" EXIT
     fi
-    for name in "$@"; do
-        if [ ! -f "$suites/$name.sh" ]; then
-            echo "FAIL  $name: no such suite in $suites"
-            bad=$((bad + 1))
-            continue
-        fi
-        run_suite "$name" "$out/$name" || bad=$((bad + 1))
+    for which in "${mixes[@]}"; do
+        for name in "${names[@]}"; do
+            if [ ! -f "$suites/$name.sh" ]; then
+                echo "FAIL  $name: no such suite in $suites"
+                bad=$((bad + 1))
+                continue
+            fi
+            run_suite "$name" "$which" "$out/$which/$name" ||
+                { [ $again = yes ] && run_suite "$name" "$which" "$out/$which/$name.again"; } || bad=$((bad + 1))
+        done
     done
-    echo "suites: $(($# - bad)) of $# good"
+    echo "suites: $((${#names[@]} * ${#mixes[@]} - bad)) of $((${#names[@]} * ${#mixes[@]})) good"
     [ $bad = 0 ]
 }
 
