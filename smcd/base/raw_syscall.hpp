@@ -287,6 +287,10 @@ inline int kill(pid_t pid, int signal) noexcept {
     return static_cast<int>(detail::call(SYS_kill, pid, signal));
 }
 
+inline int tkill(pid_t tid, int signal) noexcept {
+    return static_cast<int>(detail::call(SYS_tkill, tid, signal));
+}
+
 inline int tgkill(pid_t pid, pid_t tid, int signal) noexcept {
     return static_cast<int>(detail::call(SYS_tgkill, pid, tid, signal));
 }
