@@ -129,13 +129,21 @@ std::optional<std::uint64_t> parse_beacon_line(std::string_view line) noexcept {
 }
 
 std::unordered_set<std::uint64_t> read_beacons(pid_t pid) {
+    // The kernel hands its table out in pieces, and passes over a socket when others come and go in between.
+    constexpr int kReads = 3;
     std::unordered_set<std::uint64_t> inodes;
-    const auto text = read_proc(pid, "net/unix", kTableBytesMax);
-    for_each_line(text.value_or(""), [&](std::string_view line) {
-        if (const auto inode = parse_beacon_line(line)) {
-            inodes.insert(*inode);
+    for (int read = 0; read < kReads; ++read) {
+        const std::size_t before = inodes.size();
+        const auto text = read_proc(pid, "net/unix", kTableBytesMax);
+        for_each_line(text.value_or(""), [&](std::string_view line) {
+            if (const auto inode = parse_beacon_line(line)) {
+                inodes.insert(*inode);
+            }
+        });
+        if (read > 0 && inodes.size() == before) {
+            break;
         }
-    });
+    }
     return inodes;
 }
 
