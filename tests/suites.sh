@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs third-party suites under `smcu run` and prints one line per suite and mix: its result, and how many
 # connections (each end counts) were accelerated or on TCP, from the statistics.
-# usage: tests/suites.sh [--quick] [--again] [--mix both|server|client|none|all] [NAME...]
+# usage: tests/suites.sh [--quick] [--again] [--jobs N] [--mix both|server|client|none|all] [NAME...]
 #
 #   --quick      only the short ones (default: every suite in the folder)
 #   --again      try a suite that failed once more; both results stand in the log
+#   --jobs N     N suites at a time (default 1)
 #   --mix MIX    which ends run under the library (default both; all: the four in turn)
 #
 #   SUITES_DIR   folder of suite scripts NAME.sh (default: ../shared/suites beside the checkout)
@@ -27,6 +28,7 @@ quick=(netcats redis memcached nbd mqtt go_peers glib_gio tornado)
 unreached=" go_peers " # static programs: on TCP, whatever we do
 
 again=no
+jobs=1
 mix=both
 names=()
 
@@ -39,6 +41,7 @@ parse() {
         case $1 in
         --quick) names+=("${quick[@]}") ;;
         --again) again=yes ;;
+        --jobs) jobs=${2:?suites: --jobs wants a number}; shift ;;
         --mix) mix=${2:?suites: --mix wants a value}; shift ;;
         --help) usage; exit 0 ;;
         -*) echo "suites: unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -84,9 +87,17 @@ run_suite() { # run_suite NAME MIX LOG_FOLDER
         verdict="FAIL (nothing accelerated)"
     fi
     echo "$verdict  $2  ${line:-$1: no result}  accelerated=$accelerated tcp=$(count tcp "$stats")"
-    [ "$verdict" = ok ] && return 0
+    if [ "$verdict" = ok ]; then
+        return 0
+    fi
     sed 's/^/      /' "$3/failed.txt" 2>/dev/null | head -n 20
     return 1
+}
+
+# A failed one leaves a mark.
+judge_suite() { # judge_suite NAME MIX LOG_FOLDER
+    run_suite "$1" "$2" "$3" ||
+        { [ $again = yes ] && run_suite "$1" "$2" "$3.again"; } || touch "$3.failed"
 }
 
 main() {
@@ -99,26 +110,30 @@ main() {
         echo "suites: ${wrap%% *} is not built; run: bash tests/run.sh --build-only"
         exit 1
     fi
-    local out=${OUT:-} name which bad=0
+    local out=${OUT:-} name which bad
     if [ -z "$out" ]; then
         out=$(mktemp -d)
         chmod 755 "$out"
         # shellcheck disable=SC2064 # the folder of now
         trap "rm -rf '$out'" EXIT
     fi
+    rm -f "$out"/*/*.failed
     for which in "${mixes[@]}"; do
+        mkdir -p "$out/$which"
         for name in "${names[@]}"; do
             if [ ! -f "$suites/$name.sh" ]; then
                 echo "FAIL  $name: no such suite in $suites"
-                bad=$((bad + 1))
+                touch "$out/$which/$name.failed"
                 continue
             fi
-            run_suite "$name" "$which" "$out/$which/$name" ||
-                { [ $again = yes ] && run_suite "$name" "$which" "$out/$which/$name.again"; } || bad=$((bad + 1))
+            while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do wait -n; done
+            judge_suite "$name" "$which" "$out/$which/$name" &
         done
     done
+    wait
+    bad=$(find "$out" -mindepth 2 -maxdepth 2 -name '*.failed' | wc -l)
     echo "suites: $((${#names[@]} * ${#mixes[@]} - bad)) of $((${#names[@]} * ${#mixes[@]})) good"
-    [ $bad = 0 ]
+    [ "$bad" = 0 ]
 }
 
 main "$@"
