@@ -19,11 +19,16 @@ struct Past {
     bool forked = false;
     bool outer_edge = false;        ///< a set is in another one, edge-triggered
     bool closed_of_several = false; ///< a descriptor went that a relative may have, too
+    bool ended = false;             ///< a side has shut something down, or closed
+    bool substituted = false;       ///< behind that, a call wanted the connection on TCP
 };
 
 /// Both worlds answered `op` otherwise.
 [[nodiscard]] Known
 known_outcome(const Op& op, const Outcome& plain, const Outcome& other, const Past& past);
+/// The descriptor looks otherwise in both worlds: whether it only lacks the error of a reset that calls on a substitute
+/// did not draw.
+[[nodiscard]] bool lacks_reset(const View& plain, const View& other, const Past& past);
 /// Whether a call makes a connection return to TCP.
 [[nodiscard]] bool leads_to_tcp(const Op& op);
 

@@ -141,8 +141,8 @@ constexpr OptionInfo kOptions[] = {
     {"SO_PRIORITY",      SOL_SOCKET,  SO_PRIORITY,      OptionType::number,       6   },
     {"SO_ZEROCOPY",      SOL_SOCKET,  SO_ZEROCOPY,      OptionType::number,       1   },
     {"SO_TIMESTAMP",     SOL_SOCKET,  SO_TIMESTAMP,     OptionType::number,       -1  },
-    {"TCP_NODELAY",      IPPROTO_TCP, TCP_NODELAY,      OptionType::number,       1   },
-    {"TCP_CORK",         IPPROTO_TCP, TCP_CORK,         OptionType::number,       -1  }, // holds bytes back
+    {"TCP_NODELAY",      IPPROTO_TCP, TCP_NODELAY,      OptionType::number,       -1  }, // off, it holds bytes back ...
+    {"TCP_CORK",         IPPROTO_TCP, TCP_CORK,         OptionType::number,       -1  }, // ... as this does
     {"TCP_KEEPIDLE",     IPPROTO_TCP, TCP_KEEPIDLE,     OptionType::number,       100 },
     {"TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, OptionType::number,       5000},
     {"TCP_DEFER_ACCEPT", IPPROTO_TCP, TCP_DEFER_ACCEPT, OptionType::number,       -1  },

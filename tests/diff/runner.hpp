@@ -69,6 +69,7 @@ private:
     std::optional<std::string> views_differ() const;
     bool relative_waits_for_all(int actor);
     bool bytes_wait_for_relative();
+    bool only_resets_are_lacking() const;
     bool repeat_until_equal(int actor);
     void fail(std::size_t at, std::string what);
 
