@@ -128,7 +128,7 @@ void Shim::forget_set(int fd, EpollSet& set) {
     }
 }
 
-void Shim::forget(int fd) {
+void Shim::forget(int fd, NumberGone how) {
     if (EpollSet* set = table.set(fd); set != nullptr) {
         forget_set(fd, *set);
         return;
@@ -150,7 +150,7 @@ void Shim::forget(int fd) {
         return;
     }
     epoll.on_recycled(*socket);
-    process.release_socket(*socket);
+    process.release_socket(*socket, how);
 }
 
 }  // namespace smcd::preload

@@ -31,7 +31,7 @@ public:
     void adopt(int fd, Socket* socket, bool active) noexcept;
     /// The number was closed or replaced: forgets it; the last number of a Socket ends its connection.
     /// Called before the real close, so that our last words still find the TCP connection.
-    void forget(int fd);
+    void forget(int fd, NumberGone how = NumberGone::closed);
     /// Sets or clears the "active" tag of all numbers that name the socket.
     void retag(const Socket& socket, bool active) noexcept;
 

@@ -71,7 +71,7 @@ ssize_t dup2(Shim& shim, int fd, int target, int flags, bool is_dup3) {
     const bool replaces = fd != target && !shim.in_vfork_child() && shim.table.known(target) &&
                           raw::fcntl(fd, F_GETFD, 0) >= 0;
     if (replaces) {
-        shim.forget(target);
+        shim.forget(target, NumberGone::replaced);
     }
     const ssize_t rc =
         value_of(is_dup3 ? shim.real.dup3(fd, target, flags) : shim.real.dup2(fd, target));

@@ -76,12 +76,12 @@ WaitStatus wait_until(Channel& channel,
                       SpinPolicy& spin,
                       std::atomic<std::uint32_t>& word,
                       std::uint64_t deadline_ns,
-                      const std::atomic<bool>* number_gone,
+                      const std::atomic<NumberGone>* number_gone,
                       Ready&& ready) {
-    const auto is_gone = [number_gone]() noexcept {
-        return number_gone != nullptr && number_gone->load(std::memory_order_acquire);
+    const auto gone = [number_gone]() noexcept {
+        return number_gone == nullptr ? NumberGone::no : number_gone->load(std::memory_order_acquire);
     };
-    const bool was_gone = is_gone();  // while the call slept elsewhere, in the handshake: it goes on, as on TCP
+    const bool goes_on = gone() == NumberGone::closed;
     bool awake = true;
     WaitCounters& counters = channel.block->waits;
     dev::Bells& bells = *channel.own_bells;
@@ -108,7 +108,7 @@ WaitStatus wait_until(Channel& channel,
         if (ready()) {
             return WaitStatus::ready;  // the word stays set: another thread may be asleep on it
         }
-        if (awake && !was_gone && is_gone()) {
+        if (awake && !goes_on && gone() != NumberGone::no) {
             return WaitStatus::interrupted;
         }
         bump(counters.sleeps);
@@ -179,7 +179,7 @@ WaitStatus wait_for_data(Channel& channel,
                          SpinPolicy& spin,
                          std::uint32_t at_least,
                          std::uint64_t deadline_ns,
-                         const std::atomic<bool>* number_gone) {
+                         const std::atomic<NumberGone>* number_gone) {
     RxPath rx(channel);
     return wait_until(channel, spin, channel.own_bells->futex_in, deadline_ns, number_gone, [&]() noexcept {
         return rx.readable() >= at_least || rx.ended() || is_frozen(*channel.block);
@@ -190,7 +190,7 @@ WaitStatus wait_for_space(Channel& channel,
                           SpinPolicy& spin,
                           std::uint32_t at_least,
                           std::uint64_t deadline_ns,
-                          const std::atomic<bool>* number_gone) {
+                          const std::atomic<NumberGone>* number_gone) {
     TxPath tx(channel);
     constexpr std::uint32_t kStop = kFlagReset | kFlagTcpHangup | kFlagShutWrite | kFlagFrozen;
     return wait_until(channel, spin, channel.own_bells->futex_out, deadline_ns, number_gone, [&]() noexcept {

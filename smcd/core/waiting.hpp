@@ -21,23 +21,26 @@ namespace smcd {
 
 enum class WaitStatus { ready, timed_out, interrupted };
 
-// number_gone, where given: the application took the number of the connection away. A thread that is awake in here at that
-// moment does not fall asleep: it is interrupted. Whoever takes a number away may send a signal next, once, to whom it finds
-// asleep.
+/// The application took the number of a connection away, by close() or by putting something else in its place.
+enum class NumberGone : std::uint8_t { no, closed, replaced };
+
+// number_gone, where given: a thread that is awake in here when the number goes does not fall asleep: it is interrupted. Whoever
+// takes a number away may send a signal next, once, to whom it finds asleep. A call that was asleep elsewhere, in the
+// handshake, goes on when the number was closed, as on TCP; when it was replaced, the signal may have come in between.
 
 /// Waits until at least `at_least` bytes are readable or the stream has ended. deadline_ns: monotonic, or kForever.
 WaitStatus wait_for_data(Channel& channel,
                          SpinPolicy& spin,
                          std::uint32_t at_least,
                          std::uint64_t deadline_ns,
-                         const std::atomic<bool>* number_gone = nullptr);
+                         const std::atomic<NumberGone>* number_gone = nullptr);
 
 /// Waits until at least `at_least` bytes of send space are free, or sending fails at once.
 WaitStatus wait_for_space(Channel& channel,
                           SpinPolicy& spin,
                           std::uint32_t at_least,
                           std::uint64_t deadline_ns,
-                          const std::atomic<bool>* number_gone = nullptr);
+                          const std::atomic<NumberGone>* number_gone = nullptr);
 
 /// Those of the two functions above that are about to sleep look once more, behind the store of number_gone; who is asleep
 /// is not woken.

@@ -96,7 +96,7 @@ Socket* Process::acquire_socket(int fd, SocketKind kind) {
     free_sockets_.pop_back();
     socket->fd = fd;
     socket->sleepers.store(0, std::memory_order_relaxed);
-    socket->number_gone.store(false, std::memory_order_relaxed);
+    socket->number_gone.store(NumberGone::no, std::memory_order_relaxed);
     socket->references.store(1, std::memory_order_relaxed);
     const bool fresh = kind == SocketKind::candidate;  // nobody has set anything
     socket->receive_timeout_ns = socket->send_timeout_ns = 0;
@@ -115,10 +115,10 @@ void Process::drop_handshake_dmb(Socket& socket) {
     }
 }
 
-void Process::release_socket(Socket& socket) {
+void Process::release_socket(Socket& socket, NumberGone how) {
     choose_end(*this, socket);
     linger_if_unfinished(*this, socket);
-    if (may_end_now(*this, socket)) {
+    if (may_end_now(*this, socket, how)) {
         end_socket(socket);
     }
 }

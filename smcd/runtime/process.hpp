@@ -75,7 +75,7 @@ public:
     /// A Socket for a TCP socket, a candidate for one that socket() has just made; never nullptr.
     Socket* acquire_socket(int fd, SocketKind kind);
     /// No descriptor names the Socket any more: ends it, unless calls sleep on it; then the last of them does.
-    void release_socket(Socket& socket);
+    void release_socket(Socket& socket, NumberGone how = NumberGone::closed);
     /// Closes the connection towards the peer and recycles the Socket. Only for who took that right (sleep_guard.hpp).
     void end_socket(Socket& socket);
     /// Gives the socket a block in the given phase. false: no memory; the socket stays on TCP.

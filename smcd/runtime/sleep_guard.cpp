@@ -154,12 +154,12 @@ void drop_abandoned_sleeps(Process& process) noexcept {
     }
 }
 
-bool may_end_now(Process& process, Socket& socket) noexcept {
+bool may_end_now(Process& process, Socket& socket, NumberGone how) noexcept {
     drop_abandoned_sleeps(process);
     if (has_sleepers(socket)) {
         static_cast<void>(keep_open(process, socket));
         // In front of the exchange: behind it the last of them may end the connection at any moment.
-        socket.number_gone.store(true, std::memory_order_release);
+        socket.number_gone.store(how, std::memory_order_release);
         if (socket.accelerated()) {
             stop_falling_asleep(*socket.channel.own_bells);
         }

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "smcd/core/waiting.hpp"
+
 namespace smcd {
 
 class Process;
@@ -50,7 +52,7 @@ void drop_abandoned_sleeps(Process& process) noexcept;
 
 /// Takes the right to end the connection. false: somebody sleeps on it; the last sleeper ends it, and until then the
 /// socket works on a descriptor of ours.
-[[nodiscard]] bool may_end_now(Process& process, Socket& socket) noexcept;
+[[nodiscard]] bool may_end_now(Process& process, Socket& socket, NumberGone how) noexcept;
 
 [[nodiscard]] bool has_sleepers(const Socket& socket) noexcept;
 

@@ -123,7 +123,7 @@ public:
     std::atomic<std::uint32_t> tcp_events{0}; ///< edges of EPOLLIN beside arriving bytes: events of TCP outside Phase::smc, shutdown(), SO_RCVLOWAT
     std::atomic<std::uint32_t> watch_epoch{0}; ///< progress thread that watches the descriptor; 0: none
     std::atomic<std::uint32_t> sleepers{0};   ///< sleep_guard.hpp
-    std::atomic<bool> number_gone{false};     ///< closed while calls hold it; waiting.hpp
+    std::atomic<NumberGone> number_gone{NumberGone::no}; ///< while calls hold it; waiting.hpp
     std::atomic<std::uint64_t> linger_until_ns{0}; ///< lingering.hpp; 0: it does not linger
     bool lingered = false; ///< closed by its application before the handshake was over
     HeldUp held_up;
