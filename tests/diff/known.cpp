@@ -20,6 +20,10 @@ Known known_outcome(const Op& op, const Outcome& plain, const Outcome& other, co
         (other.extra[0] == 0 || plain.extra[0] == 0 || past.left)) {
         return {"bytes_unsent", false};
     }
+    if (op.verb == Verb::shutdown && past.substituted && plain.value == 0 &&
+        other.error == ENOTCONN) {
+        return {"end_of_a_substitute", false};
+    }
     if (op.verb == Verb::epoll_wait && past.left && other.value > plain.value) {
         return {"edge_after_return", true};
     }
