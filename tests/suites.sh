@@ -62,10 +62,12 @@ count() { # count COUNTER STATISTICS: the sum over all processes
     grep -o "\"$1\":[0-9]*" "$2" | awk -F: '{n += $2} END {print n + 0}'
 }
 
-# MariaDB's server leaves root for a user of its own; the clients stay.
-allowed_uids() { # allowed_uids NAME
-    local uid
-    if [ "$1" = mariadb ] && uid=$(id -u mysql 2>/dev/null); then
+# Servers that leave root for a user of their own, while the clients stay.
+declare -A users=([mariadb]=mysql [memcached]=nobody [mqtt]=mosquitto)
+
+allowed_uids() { # allowed_uids NAME: those that may share memory; none: the suite has one user
+    local user=${users[$1]:-} uid
+    if [ -n "$user" ] && uid=$(id -u "$user" 2>/dev/null); then
         echo "$(id -u),$uid"
     fi
 }
