@@ -16,8 +16,6 @@ namespace {
 
 /// A busy set looks at its ordinary descriptors at least this often.
 constexpr std::uint64_t kKernelPollEveryNs = 10'000;
-/// Without a doorbell the wait looks at the rings this often.
-constexpr std::uint64_t kSliceNs = 2 * kNsPerMs;
 
 bool is_over(std::uint64_t deadline_ns) noexcept {
     return deadline_ns != kForever && monotonic_ns() >= deadline_ns;
@@ -284,7 +282,7 @@ int EpollRegistry::sleep(EpollSet& set, const Request& request) {
         }
         std::uint64_t until = request.deadline_ns;
         if (!complete) {
-            until = until == kForever ? slept_at + kSliceNs : std::min(until, slept_at + kSliceNs);
+            until = until == kForever ? slept_at + kDoorlessSliceNs : std::min(until, slept_at + kDoorlessSliceNs);
         }
         std::vector<pollfd> beside;
         sleep.for_each_door([&](int door_fd) {

@@ -12,6 +12,9 @@
 
 namespace smcd::preload {
 
+/// Without a doorbell a wait looks at the rings this often.
+inline constexpr std::uint64_t kDoorlessSliceNs = 2'000'000;
+
 /// One thread's sleep over one or several sets; ends with the object.
 class EpollSleep {
 public:

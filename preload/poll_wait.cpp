@@ -16,7 +16,6 @@
 namespace smcd::preload {
 namespace {
 
-constexpr std::uint64_t kSliceNs = 2 * kNsPerMs;
 constexpr PollMask kAlways = POLLERR | POLLHUP | POLLNVAL;
 constexpr int kOut = POLLOUT | POLLWRNORM | POLLWRBAND;
 constexpr int kSetReady = POLLIN | POLLRDNORM;
@@ -294,7 +293,7 @@ int sleep_once(Shim& shim,
     }
     std::uint64_t until = limit.deadline_ns;
     if (!complete) {
-        const std::uint64_t slice = monotonic_ns() + kSliceNs;
+        const std::uint64_t slice = monotonic_ns() + kDoorlessSliceNs;
         until = until == kForever ? slice : std::min(until, slice);
     }
     int n = 0;

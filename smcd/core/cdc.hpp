@@ -24,6 +24,8 @@ inline constexpr std::uint8_t kConsCursUpdReq = 0x10;
 inline constexpr std::uint8_t kPeerDoneWriting = 0x80;
 inline constexpr std::uint8_t kPeerConnClosed = 0x40;
 inline constexpr std::uint8_t kPeerConnAbort = 0x20;
+/// The peer will not read again.
+inline constexpr std::uint8_t kPeerGone = kPeerConnClosed | kPeerConnAbort;
 
 struct CdcWord {
     Cursor cursor;

@@ -11,7 +11,6 @@ namespace smcd {
 namespace {
 
 constexpr std::size_t kStateBytes = 4096;
-constexpr std::uint32_t kPeerGone = kPeerConnClosed | kPeerConnAbort;
 static_assert(sizeof(CopyState) <= kStateBytes);
 
 /// Moves the bytes between two cursors.

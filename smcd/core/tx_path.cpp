@@ -9,8 +9,6 @@
 namespace smcd {
 namespace {
 
-constexpr std::uint32_t kPeerGone = kPeerConnClosed | kPeerConnAbort;
-
 /// Walks the concatenation of a caller's buffers.
 class GatherCursor {
 public:

@@ -17,7 +17,7 @@
 namespace smcd {
 namespace {
 
-void bump(std::atomic<std::uint64_t>& counter) noexcept {
+void count(std::atomic<std::uint64_t>& counter) noexcept {
     counter.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -94,10 +94,10 @@ WaitStatus wait_until(Channel& channel,
     const std::uint64_t start = spin.tells_time() ? monotonic_ns() : 0;
     switch (spin.spin(peer_cpu, deadline_ns, ready)) {
         case SpinPolicy::Outcome::hit:
-            bump(counters.spin_hits);
+            count(counters.spin_hits);
             return WaitStatus::ready;
         case SpinPolicy::Outcome::miss:
-            bump(counters.spin_misses);
+            count(counters.spin_misses);
             break;
         case SpinPolicy::Outcome::skipped:
             break;
@@ -111,7 +111,7 @@ WaitStatus wait_until(Channel& channel,
         if (awake && !goes_on && gone() != NumberGone::no) {
             return WaitStatus::interrupted;
         }
-        bump(counters.sleeps);
+        count(counters.sleeps);
         const WaitStatus status = channel.dmb.peer_wakes
                                       ? futex_wait(word, 1, deadline_ns)
                                       : step_until(*channel.block, deadline_ns, ready);

@@ -24,7 +24,7 @@ using boost::system::error_code;
 namespace {
 
 constexpr std::chrono::seconds kPatience{10};
-constexpr std::chrono::milliseconds kAcceptAgain{100};
+constexpr std::chrono::milliseconds kSessionAgain{100};
 constexpr std::size_t kSessionsMax = 32;
 constexpr std::size_t kLengthBytes = 4;
 
@@ -200,7 +200,7 @@ void ManagementServer::accept() {
             accept();
             return;
         }
-        accept_timer_.expires_after(kAcceptAgain);
+        accept_timer_.expires_after(kSessionAgain);
         accept_timer_.async_wait([this](error_code stopped) {
             if (!stopped) {
                 accept();

@@ -59,7 +59,6 @@ bool is_lost(const Socket& socket) noexcept {
 /// an orderly end.
 void end_if_incomplete(Process& process, Socket& socket) {
     const Channel& channel = socket.channel;
-    constexpr std::uint32_t kPeerGone = kPeerConnClosed | kPeerConnAbort;
     const bool peer_ended =
         (channel.block->rx.peer_flags.load(std::memory_order_relaxed) & kPeerGone) != 0;
     if (channel.copy != nullptr && channel.copy->refused.load(std::memory_order_acquire) != 0 &&

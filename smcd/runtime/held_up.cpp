@@ -9,7 +9,7 @@
 namespace smcd {
 namespace {
 
-constexpr std::chrono::milliseconds kInterval{500};
+constexpr std::chrono::milliseconds kSweepEvery{500};
 /// HeldUp::looks: marked by a send; looked at once. The second look behind that one, a second later, decides.
 constexpr std::uint32_t kMarked = 1;
 constexpr std::uint32_t kLookedAt = 2;
@@ -53,7 +53,7 @@ bool held_up(Process& process, Socket& socket) {
 }
 
 void HeldUpWatch::start() {
-    timer_.expires_after(kInterval);
+    timer_.expires_after(kSweepEvery);
     timer_.async_wait([this](const boost::system::error_code& error) {
         if (!error) {
             look();

@@ -14,7 +14,7 @@
 namespace smcd {
 namespace {
 
-constexpr std::chrono::milliseconds kInterval{20};
+constexpr std::chrono::milliseconds kLookEvery{20};
 
 /// Threads of this process, with a main thread that has ended; 0: unknown.
 long thread_count() noexcept {
@@ -35,7 +35,7 @@ long thread_count() noexcept {
 } // namespace
 
 void LastThread::start() {
-    timer_.expires_after(kInterval);
+    timer_.expires_after(kLookEvery);
     timer_.async_wait([this](const boost::system::error_code& error) {
         if (error) {
             return;

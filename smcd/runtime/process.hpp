@@ -153,6 +153,8 @@ private:
     void learn_from(const Socket& socket);
     [[nodiscard]] UniqueFd open_stats_file() const noexcept;
 
+    /// How long exit and exec may wait for a client's Confirm, so that bytes already sent are delivered.
+    static constexpr std::uint64_t kExitLimitNs = 1'000'000'000;
     static constexpr std::size_t kSocketsPerChunk = 64;
     static constexpr std::size_t kSocketChunksMax = LocalSignals::kCapacity / kSocketsPerChunk;
     using SocketChunk = std::array<Socket, kSocketsPerChunk>;

@@ -24,9 +24,6 @@
 namespace smcd {
 namespace {
 
-/// How long exit may wait for a client's Confirm, so that bytes already sent are delivered.
-constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
-
 /// Bytes that went through TCP, from the kernel's own count; of a connection that stands for `weight`.
 void count_tcp_bytes(ProcessPage& page, int fd, std::uint32_t weight) noexcept {
     if (weight == 0) {

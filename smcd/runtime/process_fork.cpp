@@ -16,7 +16,6 @@ namespace {
 constexpr std::uint64_t kForkLimitNs = 5 * kNsPerMs;
 /// How long exec() waits for the Proposal of a client that has just connected.
 constexpr std::uint64_t kExecLimitNs = 20 * kNsPerMs;
-constexpr std::uint64_t kExitLimitNs = 1'000 * kNsPerMs;
 /// How often the ends of relatives are looked for, while connections seem to be shared.
 constexpr std::uint64_t kRelativesEveryNs = 10 * kNsPerMs;
 

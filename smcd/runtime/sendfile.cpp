@@ -13,8 +13,6 @@ namespace smcd {
 namespace {
 
 constexpr std::size_t kPieceMax = std::size_t{1} << 20U;
-/// The connection left the ring in the middle; go by its phase.
-constexpr ssize_t kMoved = kUseTcp + 1;
 
 /// One piece from the file into the ring. n > 0 bytes, 0 end of file, -EAGAIN no space, -errno.
 ssize_t fill_ring(Socket& socket, int file_fd, off64_t offset, std::size_t count) {

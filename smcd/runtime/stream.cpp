@@ -45,9 +45,6 @@ private:
     std::size_t count_ = 0;
 };
 
-/// Inside this file: the connection left the rings in the middle of the call; go by its phase.
-constexpr ssize_t kMoved = kUseTcp + 1;
-
 ssize_t wait_error(WaitStatus status) noexcept {
     return fail(status == WaitStatus::timed_out ? EAGAIN : EINTR);
 }

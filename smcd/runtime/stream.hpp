@@ -25,6 +25,8 @@ namespace smcd {
 }
 
 inline constexpr ssize_t kUseTcp = std::numeric_limits<ssize_t>::min();
+/// Inside stream.cpp and sendfile.cpp: the connection left the rings in the middle of the call; go by its phase.
+inline constexpr ssize_t kMoved = kUseTcp + 1;
 
 /// Receives as recvmsg() on a TCP stream would; MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT, MSG_TRUNC. Blocks as configured.
 ssize_t stream_receive(Process& process, Socket& socket, std::span<const iovec> buffers, int flags);

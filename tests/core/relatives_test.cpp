@@ -181,19 +181,19 @@ TEST_F(RelativesTest, SlotsAreGivenOutAgain) {
 }
 
 TEST_F(RelativesTest, BeyondTheSlotsTheyAreMerelyCounted) {
-    constexpr unsigned kMany = kHolderSlots + 4;
-    std::array<pid_t, kMany> children{};
+    constexpr unsigned kTooMany = kHolderSlots + 4;
+    std::array<pid_t, kTooMany> children{};
     for (pid_t& child : children) {
         child = give_birth([this] { return wait_for_parent(); });
     }
-    EXPECT_EQ(count_holders(holders->load()), kMany + 1);
+    EXPECT_EQ(count_holders(holders->load()), kTooMany + 1);
     EXPECT_EQ(forget_ended(), 0U);
     let_go();
     for (const pid_t child : children) {
         EXPECT_EQ(status_of(child), 0);
     }
     EXPECT_EQ(forget_ended(), kHolderSlots - 1);
-    EXPECT_EQ(count_holders(holders->load()), 1 + kMany - (kHolderSlots - 1));
+    EXPECT_EQ(count_holders(holders->load()), 1 + kTooMany - (kHolderSlots - 1));
 }
 
 } // namespace

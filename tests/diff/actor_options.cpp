@@ -21,12 +21,6 @@ namespace {
 constexpr int kSmcLevel = 286;
 constexpr int kReturnOption = 0x0FE0;
 
-void extra(Outcome& outcome, std::int64_t value) {
-    if (outcome.extra_count < kExtras) {
-        outcome.extra[static_cast<std::size_t>(outcome.extra_count++)] = value;
-    }
-}
-
 int set_option(int fd, const OptionInfo& option, std::int64_t value) {
     switch (option.type) {
     case OptionType::linger: {
@@ -51,22 +45,22 @@ int get_option(int fd, const OptionInfo& option, Outcome& outcome) {
         linger value{};
         socklen_t length = sizeof value;
         const int rc = ::getsockopt(fd, option.level, option.number, &value, &length);
-        extra(outcome, value.l_onoff);
-        extra(outcome, value.l_linger);
+        outcome.add_extra(value.l_onoff);
+        outcome.add_extra(value.l_linger);
         return rc;
     }
     case OptionType::milliseconds: {
         timeval value{};
         socklen_t length = sizeof value;
         const int rc = ::getsockopt(fd, option.level, option.number, &value, &length);
-        extra(outcome, value.tv_sec * 1'000'000 + value.tv_usec);
+        outcome.add_extra(value.tv_sec * 1'000'000 + value.tv_usec);
         return rc;
     }
     case OptionType::tcp_state: {
         tcp_info value{};
         socklen_t length = sizeof value;
         const int rc = ::getsockopt(fd, option.level, option.number, &value, &length);
-        extra(outcome, value.tcpi_state);
+        outcome.add_extra(value.tcpi_state);
         return rc;
     }
     case OptionType::number:
@@ -75,8 +69,8 @@ int get_option(int fd, const OptionInfo& option, Outcome& outcome) {
     int value = -1;
     socklen_t length = sizeof value;
     const int rc = ::getsockopt(fd, option.level, option.number, &value, &length);
-    extra(outcome, value);
-    extra(outcome, length);
+    outcome.add_extra(value);
+    outcome.add_extra(length);
     return rc;
 }
 
@@ -85,15 +79,15 @@ int name_of(int fd, bool peer, Outcome& outcome) {
     socklen_t length = sizeof name;
     auto* address = reinterpret_cast<sockaddr*>(&name);
     const int rc = peer ? ::getpeername(fd, address, &length) : ::getsockname(fd, address, &length);
-    extra(outcome, length);
-    extra(outcome, name.ss_family);
+    outcome.add_extra(length);
+    outcome.add_extra(name.ss_family);
     return rc;
 }
 
 int number_of(int fd, unsigned long request, Outcome& outcome) {
     int value = -1;
     const int rc = ::ioctl(fd, request, &value);
-    extra(outcome, value);
+    outcome.add_extra(value);
     return rc;
 }
 

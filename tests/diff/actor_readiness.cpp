@@ -17,12 +17,6 @@ namespace {
 constexpr short kAll = POLLIN | POLLPRI | POLLOUT | POLLRDHUP;
 constexpr std::int64_t kSetTag = 100; ///< an inner set's data: 100 and its number
 
-void extra(Outcome& outcome, std::int64_t value) {
-    if (outcome.extra_count < kExtras) {
-        outcome.extra[static_cast<std::size_t>(outcome.extra_count++)] = value;
-    }
-}
-
 int poll_one(int fd, const Op& op, Outcome& outcome) {
     pollfd item{fd, static_cast<short>(op.args[0]), 0};
     const auto timeout_ms = static_cast<int>(op.args[1]);
@@ -33,7 +27,7 @@ int poll_one(int fd, const Op& op, Outcome& outcome) {
         const timespec limit{timeout_ms / 1000, timeout_ms % 1000 * 1'000'000L};
         rc = ::ppoll(&item, 1, &limit, nullptr);
     }
-    extra(outcome, item.revents);
+    outcome.add_extra(item.revents);
     return rc;
 }
 
@@ -44,7 +38,7 @@ int poll_all(const State& state, const Op& op, Outcome& outcome) {
     }
     const int rc = ::poll(items.data(), items.size(), 0);
     for (const pollfd& item : items) {
-        extra(outcome, item.revents);
+        outcome.add_extra(item.revents);
     }
     return rc;
 }
@@ -73,7 +67,7 @@ int select_all(const State& state, const Op& op, Outcome& outcome) {
         for (std::size_t i = 0; i < sets.size() && fd >= 0 && fd < FD_SETSIZE; ++i) {
             bits |= FD_ISSET(fd, &sets[i]) ? std::int64_t{1} << i : 0;
         }
-        extra(outcome, bits);
+        outcome.add_extra(bits);
     }
     return rc;
 }
@@ -100,7 +94,7 @@ int wait(const State& state, const Op& op, Outcome& outcome) {
     const int error = errno;
     for (int i = 0; i < rc; ++i) {
         const epoll_event& event = events[static_cast<std::size_t>(i)];
-        extra(outcome, static_cast<std::int64_t>(event.data.u64 << 32U | event.events));
+        outcome.add_extra(static_cast<std::int64_t>(event.data.u64 << 32U | event.events));
     }
     // The order among ready descriptors is nobody's promise.
     std::sort(outcome.extra.begin(), outcome.extra.begin() + outcome.extra_count);

@@ -67,12 +67,6 @@ void taken(Outcome& outcome, const char* bytes, std::int64_t count) {
     std::copy_n(bytes, std::min(size, outcome.bytes.size()), outcome.bytes.begin());
 }
 
-void extra(Outcome& outcome, std::int64_t value) {
-    if (outcome.extra_count < kExtras) {
-        outcome.extra[static_cast<std::size_t>(outcome.extra_count++)] = value;
-    }
-}
-
 struct Messages {
     std::vector<std::vector<iovec>> vectors;
     std::vector<mmsghdr> headers;
@@ -149,9 +143,9 @@ std::int64_t receive_message(int fd, const Op& op, char* bytes, Outcome& outcome
     header.msg_controllen = control.size();
     header.msg_flags = 0x5555;
     const ssize_t n = ::recvmsg(fd, &header, static_cast<int>(op.args[1]));
-    extra(outcome, header.msg_flags);
-    extra(outcome, static_cast<std::int64_t>(header.msg_controllen));
-    extra(outcome, header.msg_namelen);
+    outcome.add_extra(header.msg_flags);
+    outcome.add_extra(static_cast<std::int64_t>(header.msg_controllen));
+    outcome.add_extra(header.msg_namelen);
     return n;
 }
 
@@ -163,7 +157,7 @@ std::int64_t receive_messages(int fd, const Op& op, char* bytes, Outcome& outcom
                                  static_cast<int>(op.args[1]),
                                  nullptr);
     for (int i = 0; i < count; ++i) {
-        extra(outcome, messages.headers[static_cast<std::size_t>(i)].msg_len);
+        outcome.add_extra(messages.headers[static_cast<std::size_t>(i)].msg_len);
     }
     return count;
 }
@@ -175,7 +169,7 @@ std::int64_t send_messages(int fd, const Op& op, char* bytes, Outcome& outcome) 
                                  static_cast<unsigned>(messages.headers.size()),
                                  static_cast<int>(op.args[1]));
     for (int i = 0; i < count; ++i) {
-        extra(outcome, messages.headers[static_cast<std::size_t>(i)].msg_len);
+        outcome.add_extra(messages.headers[static_cast<std::size_t>(i)].msg_len);
     }
     return count;
 }
@@ -231,7 +225,7 @@ std::int64_t receive_call(State& state, int fd, const Op& op, Outcome& outcome) 
         socklen_t length = sizeof from;
         const ssize_t n =
             ::recvfrom(fd, bytes, size, flags, reinterpret_cast<sockaddr*>(&from), &length);
-        extra(outcome, length);
+        outcome.add_extra(length);
         return n;
     }
     case Verb::recvmsg:

@@ -37,6 +37,13 @@ struct Outcome {
     std::int32_t extra_count = 0;
     std::array<std::int64_t, kExtras> extra{};
     std::array<char, 16> bytes{}; ///< the first of them
+
+    /// One value more that the call wrote; those behind the twelfth are not compared.
+    void add_extra(std::int64_t extra_value) noexcept {
+        if (extra_count < kExtras) {
+            extra[static_cast<std::size_t>(extra_count++)] = extra_value;
+        }
+    }
     friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
