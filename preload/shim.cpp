@@ -55,6 +55,7 @@ void start() noexcept {
             refused.store(true, std::memory_order_release);
             return;
         }
+        config.samples_tcp = true;
         instance.store(new (storage) Shim(real_calls(), std::move(config)), std::memory_order_release);
     } catch (...) {
         refused.store(true, std::memory_order_release);

@@ -34,6 +34,7 @@ struct Config {
     bool disabled = false;             ///< SMCD_DISABLE=1
     std::uint32_t hot_entries = 16;     ///< SMCD_HOT_ENTRIES: so many entries of an epoll set are looked at in each wait
     std::uint8_t size_class = 5;       ///< default DMB: 512 KiB; SMCD_RCVBUF (alias SMC_RCVBUF)
+    bool samples_tcp = false;          ///< of many connections that stay on TCP some are followed, the others only counted
     bool learns = true;                ///< SMCD_LEARN=0: bursts of short connections are accelerated too
     std::string stats_file;            ///< SMCD_STATS_FILE: one JSON line per process at its exit
     std::vector<std::string> ueids;    ///< SMCD_UEID, at most kUeidsMax; empty: the built-in default

@@ -12,10 +12,13 @@
 namespace smcd {
 namespace {
 
-/// The connection stays on TCP for a reason found before any handshake.
+/// The connection stays on TCP for a reason found before any handshake. Of many in one second most are only counted.
 void stay_on_tcp(Process& process, Socket& socket, Role role, Reason reason) {
-    if (process.make_connection(socket, role, Phase::tcp)) {
+    socket.stands_for = process.tcp_weight();
+    if (socket.stands_for != 0 && process.make_connection(socket, role, Phase::tcp)) {
         process.set_phase(socket, Phase::tcp, reason);
+    } else {
+        process.pass_by(socket, reason);
     }
 }
 

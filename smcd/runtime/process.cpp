@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "smcd/base/clock.hpp"
+#include "smcd/base/log.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/core/thread_id.hpp"
@@ -20,6 +21,9 @@
 
 namespace smcd {
 namespace {
+
+/// While fewer connections than this are live, short ones on TCP are sampled.
+constexpr std::uint64_t kFewLive = 32;
 
 std::uint64_t inode_of(int fd) noexcept {
     struct stat info {};
@@ -162,6 +166,7 @@ void Process::end_socket(Socket& socket) {
     socket.non_blocking.store(false, std::memory_order_relaxed);
     socket.receive_buffer_wish = 0;
     socket.low_water = 1;
+    socket.stands_for = 1;
     socket.group_listener = false;
     socket.linger_reset = false;
     socket.inherited.store(false, std::memory_order_relaxed);
@@ -196,6 +201,20 @@ bool Process::make_connection(Socket& socket, Role role, Phase phase) {
     }
     statistics_.page().connections_live.fetch_add(1, std::memory_order_relaxed);
     return true;
+}
+
+std::uint32_t Process::tcp_weight() noexcept {
+    // Those who are many and stay are all to be seen.
+    const bool few = statistics_.page().connections_live.load(std::memory_order_relaxed) < kFewLive;
+    return few && config_.samples_tcp && !log_enabled(LogLevel::debug) ? tcp_openings_.weight(monotonic_ns()) : 1;
+}
+
+void Process::pass_by(Socket& socket, Reason reason) {
+    statistics_.count_tcp(reason);
+    socket.kind.store(SocketKind::connection, std::memory_order_release);
+    if (PhaseObserver* observer = observer_.load(std::memory_order_acquire); observer != nullptr) {
+        observer->on_phase(socket);
+    }
 }
 
 void Process::note_inode(Socket& socket) noexcept {

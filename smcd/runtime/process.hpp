@@ -80,6 +80,11 @@ public:
     void end_socket(Socket& socket);
     /// Gives the socket a block in the given phase. false: no memory; the socket stays on TCP.
     bool make_connection(Socket& socket, Role role, Phase phase);
+    /// For how many connections that stay on TCP the next one stands in `smcu ss` and in the bytes counted; 0: for none, see
+    /// pass_by(). Thread: any.
+    [[nodiscard]] std::uint32_t tcp_weight() noexcept;
+    /// The connection is TCP's, without a block; its verdict is counted. Thread: the application's.
+    void pass_by(Socket& socket, Reason reason);
     /// Makes sure that the block of a connection has its inode: its number is about to change, or a relative to hold it.
     /// On TCP from the start none is looked up before that: who opens and closes many in a row would pay for it.
     /// Thread: under the lifecycle mutex, or who made the connection.
@@ -167,7 +172,7 @@ private:
     std::unique_ptr<Discovery> discovery_;
     std::unique_ptr<Progress> progress_;
     Statistics statistics_;
-    Sampling tcp_closings_; ///< whose bytes are counted
+    Sampling tcp_openings_; ///< which of them are followed
     DmbOwners dmb_owners_;
     LocalSignals local_signals_;
     ShortLived short_lived_;

@@ -95,7 +95,7 @@ void Process::tear_down(Socket& socket) {
         socket.send_buffer.reset();
     }
     if (phase == Phase::tcp && last && !config_.stats_file.empty()) {
-        count_tcp_bytes(statistics_.page(), socket.fd, tcp_closings_.weight(monotonic_ns()));
+        count_tcp_bytes(statistics_.page(), socket.fd, socket.stands_for);
     }
     if (last) {
         arena_.free_pre_buffer(block);
@@ -131,7 +131,7 @@ void Process::at_exit() {
             }
             statistics_.absorb(*socket.block);
         } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {
-            count_tcp_bytes(statistics_.page(), socket.fd, 1);
+            count_tcp_bytes(statistics_.page(), socket.fd, socket.stands_for);
         }
     });
     if (config_.stats_file.empty()) {

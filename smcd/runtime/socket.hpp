@@ -57,7 +57,7 @@ enum class SocketKind : std::uint32_t {
     free = 0,
     candidate = 1,  ///< a TCP stream socket, neither listening nor connected
     listener = 2,
-    connection = 3, ///< has a ConnBlock; its phase tells the rest
+    connection = 3, ///< has a ConnBlock, whose phase tells the rest; or none, and is TCP's
 };
 
 /// poll() bits that a Socket reports by itself (POLLIN, POLLOUT, POLLRDHUP, POLLHUP, POLLERR, POLLRDNORM, POLLWRNORM).
@@ -99,6 +99,7 @@ public:
     std::uint64_t send_timeout_ns = 0;
     std::uint32_t receive_buffer_wish = 0;    ///< SO_RCVBUF as set by the application; 0: never
     Relaxed<std::uint32_t> low_water = 1;     ///< SO_RCVLOWAT
+    std::uint32_t stands_for = 1;             ///< on TCP: how many connections its bytes are counted for; 0: none
     bool group_listener = false;
     bool linger_reset = false;                ///< SO_LINGER with timeout 0
     bool beyond = false;                      ///< client: found outside this network namespace

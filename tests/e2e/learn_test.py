@@ -1,5 +1,9 @@
 """Bursts of short connections stay on TCP, moderate numbers of them do not; every answer is right."""
 
+import json
+import socket
+import subprocess
+
 import lib
 
 SCRIPT = """
@@ -33,6 +37,25 @@ class Learn(lib.Case):
         if lib.BOTH_SHIMMED:
             self.assertGreaterEqual(stats["accelerated"], 64, stats)
             self.assertGreater(stats["tcp_reasons"].get("short_lived_listener", 0), 0, stats)
+            # Most of them have left nothing but their verdict.
+            self.assertEqual(stats["accelerated"] + stats["tcp"], 1500, stats)
+            self.assertEqual(sum(stats["tcp_reasons"].values()), stats["tcp"], stats)
+
+    def test_a_crowd_on_tcp_is_seen(self):
+        """Of short connections some are followed; those that stay are, all of them."""
+        server = self.start([lib.program("e2e_server"), "echo"], wrap=lib.WRAP_S)
+        port = server.port()
+        crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+        for sock in crowd:
+            sock.sendall(b"here")
+            self.assertEqual(sock.recv(100), b"here")
+        if lib.WRAP_S:
+            seen = json.loads(subprocess.check_output([lib.program("smcu"), "ss", "--json"]))
+            followed = [row for row in seen["connections"]
+                        if row["pid"] == server.pid and row["reason_name"] == "peer_no_smc"]
+            self.assertEqual(len(followed), len(crowd))
+        for sock in crowd:
+            sock.close()
 
 
 if __name__ == "__main__":
