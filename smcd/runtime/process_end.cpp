@@ -68,7 +68,6 @@ void Process::learn_from(const Socket& socket) {
 
 void Process::tear_down(Socket& socket) {
     ConnBlock& block = *socket.block;
-    const Phase phase = socket.phase();
     Channel channel;
     if (socket.channel.device != nullptr) {
         // Both directions: no copy of another thread is under way, and one that comes too late finds a closed channel.
@@ -78,6 +77,8 @@ void Process::tear_down(Socket& socket) {
     }
     // Behind the locks, which are in the block: it may be another connection's as soon as we do not hold it.
     const bool last = arena_.release(block);
+    // Not before: until it lets go, a relative may be taking the connection to TCP.
+    const Phase phase = last ? socket.phase() : Phase::closed;
     if (channel.device != nullptr) {
         if (last) {
             if (phase == Phase::smc) {
@@ -116,21 +117,20 @@ void Process::at_exit() {
             return;
         }
         choose_end(*this, socket);
-        const Phase phase = socket.phase();
         const std::uint64_t now = monotonic_ns();
-        if (Socket::is_ours(phase) && phase != Phase::smc && now < end) {
+        if (Socket::is_ours(socket.phase()) && socket.phase() != Phase::smc && now < end) {
             handshake_close(*this, socket, end - now);
             await_client_at_exit(*this, socket);
         }
-        if (socket.channel.device != nullptr && socket.phase() != Phase::smc) {
+        const bool alone = !arena_.is_shared(socket.live_block());  // else a relative may be taking it to TCP
+        const Phase phase = socket.phase();
+        if (phase == Phase::smc && alone) {
+            say_goodbye(socket, socket.channel);
+        }
+        if (socket.channel.device != nullptr) {
             statistics_.absorb(*socket.block);
         }
-        if (socket.phase() == Phase::smc) {
-            if (!arena_.is_shared(*socket.block)) {
-                say_goodbye(socket, socket.channel);
-            }
-            statistics_.absorb(*socket.block);
-        } else if (socket.phase() == Phase::tcp && !config_.stats_file.empty()) {
+        if (phase == Phase::tcp && !config_.stats_file.empty()) {
             count_tcp_bytes(statistics_.page(), socket.fd, socket.stands_for);
         }
     });
