@@ -116,12 +116,13 @@ fails_as_tcp() { # fails_as_tcp NAME MIX LOG_FOLDER
     echo "as on plain TCP: $1, $2"
 }
 
+attempt() { # attempt NAME MIX LOG_FOLDER
+    run_suite "$1" "$2" "$3" || { [ $as_tcp = yes ] && fails_as_tcp "$1" "$2" "$3"; }
+}
+
 # A failed one leaves a mark.
 judge_suite() { # judge_suite NAME MIX LOG_FOLDER
-    run_suite "$1" "$2" "$3" && return 0
-    [ $as_tcp = yes ] && fails_as_tcp "$1" "$2" "$3" && return 0
-    [ $again = yes ] && run_suite "$1" "$2" "$3.again" && return 0
-    touch "$3.failed"
+    attempt "$1" "$2" "$3" || { [ $again = yes ] && attempt "$1" "$2" "$3.again"; } || touch "$3.failed"
 }
 
 main() {
