@@ -77,10 +77,11 @@ class Stalled(HandshakeCase):
         proposal = self.real_proposal()
         other, other_port = self.echo()
         for size in (10, 30_000):
-            server = self.server(lib.program("e2e_actor"), "listen", "accept",
+            server = self.server(lib.program("e2e_actor"), "listen", "go", "accept",
                                  f"pattern-send:{size}", "close", f"connect:{other_port}", "go")
             sock = self.dial(server.port())
-            sock.sendall(proposal)
+            sock.sendall(proposal)  # in front of accept(): a program that closes before it comes gives up
+            server.say("go")
             self.assertEqual(clc.first_message(raw.message(sock))[0], clc.ACCEPT)
             server.expect("^close 0")
             server.expect("^connected")
