@@ -19,6 +19,22 @@ ip link set eth0 up
 cd /tmp
 export SMCD_FABRIC=pci SMCD_PNETID=VM SMCD_DEBUG=1
 
+# Persistent memory as a devdax node: who comes first formats it, later guests find it so.
+if [ -e /sys/bus/nd/devices/region0 ]; then
+    sleep 1 # the kernel probes beside us
+    if [ ! -e /dev/dax0.0 ]; then
+        nd=/sys/bus/nd
+        echo namespace0.0 >$nd/drivers/nd_pmem/unbind
+        echo ram >$nd/devices/dax0.0/mode
+        echo 2097152 >$nd/devices/dax0.0/align
+        cat /proc/sys/kernel/random/uuid >$nd/devices/dax0.0/uuid
+        echo namespace0.0 >$nd/devices/dax0.0/namespace
+        echo dax0.0 >$nd/drivers/dax_pmem/bind
+    fi
+    export SMCD_FABRIC=/dev/dax0.0
+    ls -l /dev/dax*
+fi
+
 # receive PORT NAME: one connection into a file, then what came and how.
 receive() {
     SMCD_STATS_FILE=/tmp/$2.stats smcu run -- socat -u "TCP-LISTEN:$1,reuseaddr" \
@@ -27,12 +43,12 @@ receive() {
     echo "stats server $2 $(cat "/tmp/$2.stats")"
 }
 
-# send PORT NAME: random bytes, once somebody listens there. Bytes that wait for a verdict are held
+# send PORT NAME [ADDRESS [OPTION]]: random bytes, once somebody listens there. Bytes that wait for a verdict are held
 # for 50 ms only, and an emulated machine may need longer: they come later.
 send() {
     dd if=/dev/urandom of="/tmp/$2" bs=1M count=8 2>/dev/null
     { sleep 3; cat "/tmp/$2"; } | SMCD_STATS_FILE=/tmp/$2.stats smcu run -- socat -u STDIN \
-        "TCP:10.99.0.1:$1,retry=100,interval=0.2"
+        "TCP:${3:-10.99.0.1}:$1,retry=100,interval=0.2${4:+,$4}"
     echo "sent $2 $(sha256sum <"/tmp/$2" | cut -c1-64)"
     echo "stats client $2 $(cat "/tmp/$2.stats")"
 }
@@ -81,6 +97,25 @@ client)
 again)
     send 7003 second
     smcu run -- socat TCP-LISTEN:7005,reuseaddr PIPE &
+    ;;
+vlan)
+    vconfig add eth0 5 >/dev/null
+    ip addr add 10.98.0.1/16 dev eth0.5
+    ip link set eth0.5 up
+    mkdir meeting
+    unset SMCD_FABRIC SMCD_PNETID
+    export SMCD_DEVICES=ism SMCD_ISM_FOLDER="$PWD/meeting" SMCD_V1=only
+    receive 7001 server &
+    send 7001 client 10.98.0.1
+    wait
+    # One subnet, but the client's own address is in another VLAN.
+    vconfig add eth0 6 >/dev/null
+    ip addr add 10.98.1.1/16 dev eth0.6
+    ip link set eth0.6 up
+    receive 7002 inside &
+    send 7002 outside 10.98.0.1 bind=10.98.1.1
+    wait
+    echo "vlan done"
     ;;
 esac
 while :; do sleep 1000; done

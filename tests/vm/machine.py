@@ -21,7 +21,9 @@ LIB = Path(os.environ.get("SMCD_VM_LIB", ROOT / "build" / "release" / "lib"))
 BIN = Path(os.environ.get("SMCD_VM_BIN", ROOT / "build" / "release" / "bin"))
 # In the order of insmod; a module that is built into the kernel, or absent, is left out.
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
-           "failover", "net_failover", "virtio_net", "inet_diag", "tcp_diag")
+           "failover", "net_failover", "virtio_net", "inet_diag", "tcp_diag",
+           "llc", "stp", "garp", "mrp", "8021q",
+           "libnvdimm", "nd_virtio", "virtio_pmem", "nd_btt", "nd_pmem", "device_dax", "dax_pmem")
 KERNEL = "linux-image-cloud-amd64"  # depends on the newest one
 MACHINE = ("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
            "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand", "-smp", "1", "-m", "384M")

@@ -4,6 +4,7 @@ No KVM is needed. What runs in the guests: guest_init.sh.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -136,6 +137,32 @@ class VirtualMachines(unittest.TestCase):
                                       if number >= 2048 and state == "live"})
         again.kill()
         self.wait_for(lambda: live <= {number for number, state in peers() if state == "left"})
+
+    def test_devdax(self):
+        """The same persistent memory in both guests, attached by its devdax node."""
+        region = self.folder / "region"
+        with open(region, "wb") as file:
+            file.truncate(REGION_BYTES)
+        memory = ["-m", "384M,slots=1,maxmem=1G", "-object",
+                  f"memory-backend-file,id=pool,size={REGION_BYTES},share=on,mem-path={region}",
+                  "-device", "virtio-pmem-pci,memdev=pool"]
+        server = self.boot("server", memory)
+        server.expect("server ready")
+        client = self.boot("client", memory)
+        self.check_transfer(server, client, "first")
+
+    def test_version_1_in_a_vlan(self):
+        """The host's kernel may lack VLAN interfaces; the guest's has them. Both ends are in one guest."""
+        guest = self.boot("vlan", [])
+        guest.expect("vlan done")
+        told = "\n".join(guest.lines)
+        sums = re.findall(r"(?:sent client|received server) (\w+)", told)
+        self.assertEqual((len(sums), len(set(sums))), (2, 1), told)
+        for role in ("client", "server"):
+            stats = json.loads(re.search(rf"stats \w+ {role} (\{{.*\}})", told).group(1))
+            self.assertEqual((stats["accelerated"], list(stats["devices"])), (1, ["ism"]), told)
+        stats = json.loads(re.search(r"stats server inside (\{.*\})", told).group(1))
+        self.assertEqual(stats["tcp_reasons"], {"no_smcd_device": 1}, told)
 
     def wait_for(self, condition, seconds=120):
         """The first value that is true."""
