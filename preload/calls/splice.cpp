@@ -47,6 +47,25 @@ std::size_t pipe_room(int pipe_fd, bool dont_wait) noexcept {
     return is_ready(pipe_fd, POLLOUT, !dont_wait) ? kPipePage : 0;
 }
 
+/// Takes bytes that were looked at and are in the pipe. When the connection has gone to TCP since, its peer sends them again.
+void drop(Shim& shim, Socket& socket, char* bytes, std::size_t count) {
+    while (count > 0) {
+        const iovec rest{bytes, count};
+        ssize_t taken = stream_receive(shim.process, socket, {&rest, 1}, MSG_DONTWAIT);
+        if (taken == kUseTcp) {
+            taken = value_of(shim.real.recv(socket.fd, bytes, count, MSG_DONTWAIT));
+        }
+        if (taken > 0) {
+            count -= static_cast<std::size_t>(taken);
+        } else if (taken == -EAGAIN) {
+            pollfd wait{socket.fd, POLLIN, 0};
+            poll(shim, {&wait, 1}, nullptr, nullptr);
+        } else {
+            return;  // ended: nothing comes twice
+        }
+    }
+}
+
 /// Ring -> pipe. Takes no more out of the ring than the pipe has taken.
 ssize_t splice_to_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t count, unsigned flags) {
     const bool dont_wait = (flags & SPLICE_F_NONBLOCK) != 0;
@@ -79,8 +98,8 @@ ssize_t splice_to_pipe(Shim& shim, Socket& socket, int pipe_fd, std::size_t coun
         }
         written += static_cast<std::size_t>(wrote);
     }
-    const iovec taken{bounce.get(), written};
-    return stream_receive(shim.process, socket, {&taken, 1}, MSG_DONTWAIT);
+    drop(shim, socket, bounce.get(), written);
+    return static_cast<ssize_t>(written);
 }
 
 /// Sends bytes that were taken out of a pipe and cannot be put back.
