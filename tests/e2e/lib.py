@@ -98,10 +98,10 @@ class Process:
         self.stats_file = self.folder / "stats"
         environment = dict(os.environ, SMCD_STATS_FILE=str(self.stats_file))
         environment.update(env or {})
-        self.stderr_file = open(self.folder / "stderr", "wb+")
-        self.popen = subprocess.Popen([*wrap, *self.args], stdin=stdin, cwd=cwd,
-                                      stdout=subprocess.PIPE, stderr=self.stderr_file,
-                                      env=environment, start_new_session=True)
+        with open(self.folder / "stderr", "wb") as stderr_file:
+            self.popen = subprocess.Popen([*wrap, *self.args], stdin=stdin, cwd=cwd,
+                                          stdout=subprocess.PIPE, stderr=stderr_file,
+                                          env=environment, start_new_session=True)
         self.pid = self.popen.pid
         self.output = bytearray()
         self._lines = queue.Queue()
@@ -146,6 +146,8 @@ class Process:
             raise Failure(f"{self}: still running after {seconds * SCALE:.0f} s\n"
                           f"{self.report()}") from None
         self._reader.join(5.0)
+        if not self._reader.is_alive():
+            self._close()  # a test may start more programs than it may have descriptors
         return status
 
     def finish(self, seconds=30.0):
@@ -180,6 +182,9 @@ class Process:
         except (ProcessLookupError, PermissionError):
             pass
         self._reader.join(1.0)
+        self._close()
+
+    def _close(self):
         for stream in (self.popen.stdin, self.popen.stdout):
             if stream:
                 try:
@@ -188,7 +193,6 @@ class Process:
                     pass
 
     def stderr(self):
-        self.stderr_file.flush()
         return (self.folder / "stderr").read_text(errors="replace")
 
     def report(self):
@@ -234,7 +238,6 @@ class Case(unittest.TestCase):
         self._timer.cancel()
         for process in self.processes:
             process.stop(2.0)
-            process.stderr_file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _bite(self):

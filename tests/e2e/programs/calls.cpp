@@ -20,7 +20,6 @@
 namespace smcd::e2e {
 namespace {
 
-constexpr std::size_t kPipeBytesMax = 65536;
 constexpr off_t kFileBytesMax = off_t{64} << 20U;
 
 struct Name {
@@ -97,6 +96,8 @@ Call Mover::choose(bool sending) {
 void Mover::open_pipe() {
     if (pipe_[0] == -1) {
         check(::pipe2(pipe_, O_CLOEXEC), "pipe2");
+        // An ordinary user's pipes are small when there are many of them.
+        pipe_bytes_ = static_cast<std::size_t>(check(::fcntl(pipe_[0], F_GETPIPE_SZ), "F_GETPIPE_SZ"));
     }
 }
 
@@ -195,7 +196,7 @@ ssize_t Mover::put_file(int fd, const char* data, std::size_t size) {
 
 ssize_t Mover::put_splice(int fd, const char* data, std::size_t size) {
     open_pipe();
-    const ssize_t held = ::write(pipe_[1], data, std::min(size, kPipeBytesMax));
+    const ssize_t held = ::write(pipe_[1], data, std::min(size, pipe_bytes_));
     if (held <= 0) {
         die_errno("write to a pipe");
     }
@@ -270,7 +271,7 @@ ssize_t Mover::get_multi(int fd, char* data, std::size_t size) {
 
 ssize_t Mover::get_splice(int fd, char* data, std::size_t size) {
     open_pipe();
-    const ssize_t held = ::splice(fd, nullptr, pipe_[1], nullptr, std::min(size, kPipeBytesMax), 0);
+    const ssize_t held = ::splice(fd, nullptr, pipe_[1], nullptr, std::min(size, pipe_bytes_), 0);
     if (held <= 0) {
         return held;
     }

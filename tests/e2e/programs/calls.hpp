@@ -69,6 +69,7 @@ private:
     bool blocking_;
     std::mt19937_64 random_;
     int pipe_[2] = {-1, -1};
+    std::size_t pipe_bytes_ = 0; ///< what it holds
     int file_ = -1;
     off_t file_end_ = 0;
 };
