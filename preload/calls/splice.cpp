@@ -17,6 +17,7 @@
 #include "preload/calls/calls.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/held_up.hpp"
+#include "smcd/runtime/settle.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload::calls {
@@ -24,6 +25,7 @@ namespace {
 
 constexpr std::size_t kBounceBytes = 65536;
 constexpr std::size_t kPipePage = 4096;
+constexpr timespec kAgainLimit{60, 0};
 
 /// On the heap: a thread's stack and its static memory may be small.
 using Bounce = std::unique_ptr<char[]>;
@@ -47,7 +49,8 @@ std::size_t pipe_room(int pipe_fd, bool dont_wait) noexcept {
     return is_ready(pipe_fd, POLLOUT, !dont_wait) ? kPipePage : 0;
 }
 
-/// Takes bytes that were looked at and are in the pipe. When the connection has gone to TCP since, its peer sends them again.
+/// Takes bytes that were looked at and are in the pipe. When the connection has gone to TCP since, its peer sends them again;
+/// one that does not, as long as a return may take, has lost the connection.
 void drop(Shim& shim, Socket& socket, char* bytes, std::size_t count) {
     while (count > 0) {
         const iovec rest{bytes, count};
@@ -59,7 +62,10 @@ void drop(Shim& shim, Socket& socket, char* bytes, std::size_t count) {
             count -= static_cast<std::size_t>(taken);
         } else if (taken == -EAGAIN) {
             pollfd wait{socket.fd, POLLIN, 0};
-            poll(shim, {&wait, 1}, nullptr, nullptr);
+            if (poll(shim, {&wait, 1}, &kAgainLimit, nullptr) == 0) {
+                dissolve_tcp(socket.fd);
+                return;
+            }
         } else {
             return;  // ended: nothing comes twice
         }
