@@ -39,6 +39,11 @@ void peek_inbound(const Socket& socket, InboundView& view) noexcept {
     view.count = n > 0 ? static_cast<std::size_t>(n) : 0;
 }
 
+bool has_inbound(int fd) noexcept {
+    pollfd state{fd, POLLIN | POLLRDHUP, 0};
+    return raw::poll(&state, 1, 0) > 0;
+}
+
 void take_inbound(int fd, std::size_t n) noexcept {
     std::array<std::byte, clc::kMessageBytesMax> sink;
     SMCD_CHECK_LE(n, sink.size());

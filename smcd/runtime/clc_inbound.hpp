@@ -20,6 +20,8 @@ struct InboundView {
 
 /// Peeks; consumes nothing, never blocks.
 void peek_inbound(const Socket& socket, InboundView& view) noexcept;
+/// Whether bytes, the end or an error wait there.
+[[nodiscard]] bool has_inbound(int fd) noexcept;
 /// Takes exactly n bytes that peek_inbound() has shown.
 void take_inbound(int fd, std::size_t n) noexcept;
 /// Whether the connection has ended by error: a send or receive of ours would take the pending error, which belongs to

@@ -26,7 +26,21 @@ void to_tcp(Process& process, Socket& socket, Reason reason) {
     settle_begin(process, socket, reason, false);
 }
 
+/// The client waits for no answer: its Decline and its bytes, or the end, stand behind its Proposal. Asked right before each
+/// answer, since one into a connection that it has closed would draw a reset.
+bool has_given_up(Process& process, Socket& socket) {
+    if (!has_inbound(socket.fd)) {
+        return false;
+    }
+    drop_dmb(socket);
+    settle_begin(process, socket, Reason::peer_declined, true);
+    return true;
+}
+
 void decline(Process& process, Socket& socket, Reason reason) {
+    if (has_given_up(process, socket)) {
+        return;
+    }
     const clc::Message message = machine(socket).decline(reason);
     static_cast<void>(write_outbound(socket, message.span()));
     drop_dmb(socket);
@@ -95,6 +109,9 @@ void on_proposal(Process& process, Socket& socket, const clc::Step& step) {
                                                          prepared.group,
                                                          socket.device->gid(),
                                                          prepared.first_contact});
+    if (has_given_up(process, socket)) {
+        return;
+    }
     if (!write_outbound(socket, message.span())) {
         // The client is gone; its Decline may stand behind its Proposal.
         drop_dmb(socket);
@@ -171,10 +188,10 @@ bool server_step(Process& process, Socket& socket, const InboundView& view) {
             }
             return view.ended;
         case clc::Event::proposed:
-            if (view.ended || view.count > step.consumed) {
-                // The client has given up: its Decline and its bytes stand behind the Proposal. An answer would draw a reset.
-                settle_begin(process, socket, Reason::peer_declined, true);
-            } else if (refusal != Reason::none) {
+            if (has_given_up(process, socket)) {
+                return true;
+            }
+            if (refusal != Reason::none) {
                 decline(process, socket, refusal);
             } else {
                 on_proposal(process, socket, step);

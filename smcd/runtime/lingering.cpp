@@ -39,8 +39,10 @@ bool expects_proposal(const Socket& socket) noexcept {
     return may_swallow(socket) && socket.handshake->expects_proposal;
 }
 
+/// A server on this machine has seen our Decline before it would answer (has_given_up()); one beyond may be answering. As long
+/// as the connection is open, what the server's application sends draws no reset.
 bool expects_answer(const Socket& socket) noexcept {
-    return may_swallow(socket) && socket.handshake->expects_answer;
+    return socket.beyond && may_swallow(socket) && socket.handshake->expects_answer;
 }
 
 /// The client confirms what we have accepted, whatever its application does: into a closed connection that would draw a
@@ -84,7 +86,7 @@ void linger_if_unfinished(Process& process, Socket& socket) {
         has_sleepers(socket) || is_left_to_relatives(process, socket) || !is_undecided(socket)) {
         return;
     }
-    handshake_close(process, socket, handshake_has_bytes(socket) ? wanted_wait_ns(socket) : 0);
+    handshake_finish(process, socket, handshake_has_bytes(socket) ? wanted_wait_ns(socket) : 0);
     // They come before a reset, too, as on a TCP that has sent them.
     const bool bytes = handshake_has_bytes(socket);
     if (!is_unfinished(socket) || (socket.linger_reset && !bytes) ||
@@ -98,6 +100,7 @@ void linger_if_unfinished(Process& process, Socket& socket) {
     if (!socket.linger_reset) { // the end comes behind the bytes
         socket.lingered = true;
         socket.block->flags.fetch_or(kFlagShutWrite, std::memory_order_acq_rel);
+        handshake_close(process, socket, 0);
     }
     const std::uint64_t until_ns = monotonic_ns() + (bytes ? kBytesNs : kMessageNs);
     socket.linger_until_ns.store(until_ns, std::memory_order_seq_cst);

@@ -9,7 +9,7 @@
 //     plain TCP shows the client an orderly end. So the FIN goes out at once.
 //   * Behind its Accept a server gets a Confirm, which the client's library sends by itself; with
 //   the same result.
-//   * A client that closes behind its Proposal says Decline; the answer to the Proposal may cross it.
+//   * A client that closes behind its Proposal says Decline; an answer from another machine may cross it.
 // A return to TCP that is under way is a fifth: the peer may lack bytes, and waits for our frame.
 // In all of them the connection stays open behind a descriptor of ours, and the progress thread goes on
 // with it until nothing is left to be done or its time is over.

@@ -135,17 +135,21 @@ void Process::end_socket(Socket& socket) {
         choose_end(*this, socket);
         const Phase phase = socket.phase();
         if (Socket::is_ours(phase) && phase != Phase::smc) {
-            handshake_close(*this, socket, end_limit_ns());
+            handshake_finish(*this, socket, end_limit_ns());
         }
     }
     const std::lock_guard lifecycle(lifecycle_mutex_);
+    progress_->unwatch(socket);  // what we do now would wake it, and it would keep us from the lock
+    if (connected && !foreign && socket.phase() == Phase::settling) {
+        const DirectionGuard guard(socket.live_block().handshake_lock);
+        settle_before_close(*this, socket);
+    }
     drop_handshake_dmb(socket);
     if (foreign) {
         drop_inherited(*this, socket);
     } else if (connected && socket.block != nullptr) {
         tear_down(socket);
     }
-    progress_->unwatch(socket);
     const std::lock_guard guard(sockets_mutex_);
     socket.kind.store(SocketKind::free, std::memory_order_release);
     socket.generation.fetch_add(1, std::memory_order_acq_rel);

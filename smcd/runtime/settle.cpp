@@ -84,11 +84,12 @@ bool has_spoken(int fd) noexcept {
            info.tcpi_notsent_bytes != 0;
 }
 
-/// Answers the Proposal, so that a client that waits in silence has its verdict. Only while no other thread can send.
+/// Answers the Proposal, so that a client that waits in silence has its verdict; one whose Decline stands behind it does not.
+/// Only while no other thread can send.
 bool answer_late_proposal(Socket& socket, Reason reason) {
     const DirectionGuard guard(socket.live_block().handshake_lock);
     HandshakeState* state = socket.handshake.get();
-    if (guard.nested() || state == nullptr || !state->owes_answer || has_spoken(socket.fd)) {
+    if (guard.nested() || state == nullptr || !state->owes_answer || has_spoken(socket.fd) || has_inbound(socket.fd)) {
         return false;
     }
     state->owes_answer = false;

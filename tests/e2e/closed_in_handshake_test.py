@@ -1,6 +1,7 @@
 """A side that closes in the middle of the handshake: the peer sees an end as on TCP, and no reset that its own CLC message
 has drawn."""
 
+import errno
 import signal
 import socket
 from pathlib import Path
@@ -65,7 +66,7 @@ class ClosedInHandshake(HandshakeCase):
         server.finish()
 
     def test_client_closes_behind_its_proposal(self):
-        answer = self.real_accept()
+        """What the server says then draws a reset at once."""
         scripted = raw.Server()
         self.addCleanup(scripted.close)
         client = self.client(lib.PYTHON, "-c", CLIENT + CLOSE, scripted.port)
@@ -75,8 +76,37 @@ class ClosedInHandshake(HandshakeCase):
         self.assertEqual(clc.first_message(raw.message(sock))[0], clc.PROPOSAL)
         self.close(client)
         self.assertEqual(clc.first_message(raw.message(sock))[0], clc.DECLINE)
-        sock.sendall(answer)  # has crossed the Decline
         self.check_end(sock)
+        sock.sendall(b"too late")
+        with self.assertRaises(OSError) as caught:
+            sock.getpeername()
+        self.assertEqual(caught.exception.errno, errno.ENOTCONN)
+        client.say("exit")
+        client.finish()
+
+    def test_server_answers_no_client_that_has_closed(self):
+        """An answer would draw a reset, and the server's first send would fail."""
+        server = self.server(lib.PYTHON, "-c", """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print("port", listener.getsockname()[1], flush=True)
+sys.stdin.readline()
+sock, _ = listener.accept()
+print("received", sock.recv(10), sock.recv(10), sock.send(b"too late"), flush=True)
+try:
+    sock.shutdown(socket.SHUT_RDWR)
+except OSError as error:
+    print("shutdown", error.errno, flush=True)
+""")
+        client = self.client(lib.PYTHON, "-c", CLIENT.replace("print", "sock.sendall(b'hello'); print") + CLOSE,
+                             server.port())
+        client.expect("^connected")
+        self.close(client)
+        server.say("accept")
+        server.expect("^received b'hello' b'' 8$")
+        server.expect(f"^shutdown {errno.ENOTCONN}$")
+        server.finish()
+        self.assertEqual(server.stats()["tcp_reasons"], {"peer_declined": 1})
         client.say("exit")
         client.finish()
 

@@ -7,9 +7,32 @@ They are found through the directory of the region and go through its memory; wh
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import lib
 from fabric import ECHO_CLIENT, ECHO_SERVER, FabricCase, PORT, SERVER_IP, run
+
+
+CROSSING_SERVER = f"""
+import socket, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import clc, raw
+listener = socket.create_server(("0.0.0.0", {PORT}))
+print("ready", flush=True)
+sock, _ = listener.accept()
+sys.stdin.readline()
+while sock.recv(1000):
+    pass  # Proposal, Decline
+sock.sendall(clc.accept())
+print("received", sock.recv(10), sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), flush=True)
+"""
+
+CLOSING_CLIENT = f"""
+import socket, sys
+socket.create_connection(("{SERVER_IP}", {PORT})).close()
+print("closed", flush=True)
+sys.stdin.readline()
+"""
 
 
 class Fabric(FabricCase):
@@ -134,6 +157,18 @@ class Fabric(FabricCase):
                                        {"SMCD_STATIC_PEERS": f"10.77.0.0/24:{PORT}"})
         self.assert_accelerated(server)
         self.assert_accelerated(client)
+
+    def test_client_closes_behind_its_proposal(self):
+        """From afar the server's answer may cross the client's Decline; the server sees an end and no reset."""
+        server = self.inside(0, lib.PYTHON, "-c", CROSSING_SERVER, wrapped=False)
+        server.expect("^ready")
+        client = self.inside(1, lib.PYTHON, "-c", CLOSING_CLIENT, SMCD_STATIC_PEERS=f"10.77.0.0/24:{PORT}")
+        client.expect("^closed")
+        server.say("answer")
+        server.expect(r"^received b'' 0$" if lib.WRAP_C else "^received b'' ")
+        server.finish()
+        client.say("exit")
+        client.finish()
 
     def test_a_plain_server_behind_a_killed_one(self):
         """What the killed one announced is not believed: no byte of ours reaches the plain one."""
