@@ -10,6 +10,7 @@
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/own_peer.hpp"
 
 namespace smcd::preload {
 namespace {
@@ -201,6 +202,7 @@ void EpollRegistry::step(EpollSet& set) {
         }
         if (Socket::is_ours(socket->phase())) {
             handshake_drive(process_, *socket);
+            meet_own_peer(process_, *socket);
         } else {
             on_phase(*socket); // a relative did it, and could tell only its own sets
         }

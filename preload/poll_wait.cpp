@@ -11,6 +11,7 @@
 #include "smcd/base/clock.hpp"
 #include "smcd/base/raw_syscall.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/own_peer.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload {
@@ -185,7 +186,7 @@ void step(Shim& shim, const pollfd& entry, Socket* socket) {
     if (socket != nullptr && !Socket::is_ours(socket->phase())) {
         shim.epoll.on_phase(*socket);  // a relative did it, and could tell only its own table and sets
     } else if (socket != nullptr) {
-        handshake_drive(shim.process, *socket);
+        handshake_advance(shim.process, *socket);
     } else if (EpollSet* set = shim.table.set(entry.fd); set != nullptr) {
         shim.epoll.step(*set);
     }

@@ -22,16 +22,6 @@ dev::AnnouncedAddress announced(const TcpAddress& address) noexcept {
     return result;
 }
 
-template <typename Call>
-TcpAddress name_of(int fd, Call&& call) noexcept {
-    sockaddr_storage name{};
-    socklen_t length = sizeof(name);
-    if (call(fd, reinterpret_cast<sockaddr*>(&name), &length) != 0) {
-        return {};
-    }
-    return TcpAddress::from(reinterpret_cast<const sockaddr*>(&name), length);
-}
-
 /// Whether the socket is bound to all addresses (TcpAddress reads that as the loopback address, as
 /// connect() does).
 bool is_wildcard(int fd) noexcept {
@@ -77,7 +67,7 @@ std::vector<TcpAddress> interface_addresses() {
 
 /// The addresses at which others reach the listener.
 std::vector<dev::AnnouncedAddress> addresses_of(int listen_fd) {
-    const TcpAddress own = name_of(listen_fd, raw::getsockname);
+    const TcpAddress own = TcpAddress::of(listen_fd, raw::getsockname);
     std::vector<dev::AnnouncedAddress> result;
     if (own.family == AF_UNSPEC || own.port_be == 0) {
         return result;
@@ -166,8 +156,8 @@ Reason FabricDiscovery::confirm(int fd, bool beyond) {
     if (!beyond) {
         return local_.confirm(fd, beyond);
     }
-    const TcpAddress own = name_of(fd, raw::getsockname);
-    return own == name_of(fd, raw::getpeername) ? Reason::self_connect : Reason::none;
+    const TcpAddress own = TcpAddress::of(fd, raw::getsockname);
+    return own == TcpAddress::of(fd, raw::getpeername) ? Reason::self_connect : Reason::none;
 }
 
 UniqueFd FabricDiscovery::announce_beyond(int listen_fd) {

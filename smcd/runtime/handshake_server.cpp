@@ -79,6 +79,7 @@ Reason prepare(Process& process,
     socket.device = device;
     socket.handshake->dmb = *own;
     socket.handshake->peer_group = client.group;
+    socket.handshake->own_client.store(client.group == *group, std::memory_order_release);
     return Reason::none;
 }
 

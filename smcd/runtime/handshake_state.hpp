@@ -16,6 +16,7 @@ struct HandshakeState {
     std::variant<std::monostate, clc::ClientHandshake, clc::ServerHandshake> machine;
     dev::Dmb dmb;             ///< registered for this connection; token 0: not yet
     LinkGroupId peer_group;   ///< server: the client's, once we have a DMB for it
+    std::atomic<bool> own_client{false}; ///< server: the Proposal is of this process (own_peer.hpp)
     std::uint16_t vlan = 0;   ///< server: of our end
     std::atomic<bool> touched{false}; ///< server: a call on the socket has begun the handshake
     Reason refusal = Reason::none; ///< server: why its answer will be a Decline, whatever the client offers

@@ -141,16 +141,11 @@ void LocalDiscovery::unmark(int fd, const DiscoveryMark& mark) {
 }
 
 Reason LocalDiscovery::confirm(int fd, bool /*beyond*/) {
-    sockaddr_storage local{};
-    sockaddr_storage remote{};
-    socklen_t local_length = sizeof(local);
-    socklen_t remote_length = sizeof(remote);
-    if (raw::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &local_length) != 0 ||
-        raw::getpeername(fd, reinterpret_cast<sockaddr*>(&remote), &remote_length) != 0) {
+    const TcpAddress from = TcpAddress::of(fd, raw::getsockname);
+    const TcpAddress to = TcpAddress::of(fd, raw::getpeername);
+    if (from.family == AF_UNSPEC || to.family == AF_UNSPEC) {
         return Reason::not_local;
     }
-    const TcpAddress from = TcpAddress::from(reinterpret_cast<sockaddr*>(&local), local_length);
-    const TcpAddress to = TcpAddress::from(reinterpret_cast<sockaddr*>(&remote), remote_length);
     if (from == to) {
         return Reason::self_connect;
     }

@@ -140,6 +140,19 @@ public:
     template <typename F>
     void for_each_socket(F&& f) {
         const std::lock_guard guard(sockets_mutex_);
+        each_socket(std::forward<F>(f));
+    }
+    /// Nothing where somebody holds the table: another thread, or the call that a signal handler has interrupted.
+    template <typename F>
+    void try_each_socket(F&& f) {
+        if (const std::unique_lock guard(sockets_mutex_, std::try_to_lock); guard.owns_lock()) {
+            each_socket(std::forward<F>(f));
+        }
+    }
+
+private:
+    template <typename F>
+    void each_socket(F&& f) {
         for (const auto& chunk : socket_chunks_) {
             for (Socket& socket : *chunk) {
                 if (socket.kind.load(std::memory_order_acquire) != SocketKind::free) {
@@ -148,8 +161,6 @@ public:
             }
         }
     }
-
-private:
     void settle_handshakes();
     void mark_inherited();
     void forget_threads();

@@ -19,6 +19,14 @@ struct TcpAddress {
     std::uint32_t address_be[4] = {0, 0, 0, 0};
 
     static TcpAddress from(const sockaddr* address, socklen_t length) noexcept;
+    /// One end of a socket, by getsockname() or getpeername(); AF_UNSPEC where the call fails.
+    template <typename Call>
+    static TcpAddress of(int fd, Call&& call) noexcept {
+        sockaddr_storage name{};
+        socklen_t length = sizeof(name);
+        const bool known = call(fd, reinterpret_cast<sockaddr*>(&name), &length) == 0;
+        return known ? from(reinterpret_cast<const sockaddr*>(&name), length) : TcpAddress{};
+    }
     [[nodiscard]] bool is_loopback() const noexcept;
     friend bool operator==(const TcpAddress&, const TcpAddress&) noexcept = default;
 };

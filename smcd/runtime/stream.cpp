@@ -14,6 +14,7 @@
 #include "smcd/runtime/handshake.hpp"
 #include "smcd/runtime/held_up.hpp"
 #include "smcd/runtime/inheritance.hpp"
+#include "smcd/runtime/own_peer.hpp"
 #include "smcd/runtime/pending.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/settle.hpp"
@@ -267,7 +268,7 @@ ssize_t receive_by_phase(Process& process,
         if (!Socket::is_ours(phase)) {
             return done > 0 ? receive_rest_tcp(socket, buffers, done, flags, call) : kUseTcp;
         }
-        handshake_drive(process, socket);
+        handshake_advance(process, socket);
         if (socket.phase() != phase) {
             continue;
         }
@@ -320,11 +321,10 @@ ssize_t send_by_phase(Process& process,
         if ((socket.live_block().flags.load(std::memory_order_acquire) & kFlagShutWrite) != 0) {
             return fail(EPIPE);
         }
-        if (is_untouched(socket)) {
-            handshake_drive(process, socket);
+        handshake_advance(process, socket); // TCP may be able to tell of the peer's end by now
+        if (socket.phase() != phase) {
             continue;
         }
-        handshake_touch(process, socket);
         done += pre_buffer_append(process, socket, buffers, done);
         if (done < wanted || socket.phase() == Phase::settling) { // the flush may have been before us
             handshake_drive(process, socket);

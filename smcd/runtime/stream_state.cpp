@@ -9,9 +9,11 @@
 #include "smcd/core/direction_lock.hpp"
 #include "smcd/runtime/device_loss.hpp"
 #include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/own_peer.hpp"
 #include "smcd/runtime/pending.hpp"
 #include "smcd/runtime/process.hpp"
 #include "smcd/runtime/sleep_guard.hpp"
+#include "smcd/runtime/sock_diag.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd {
@@ -42,12 +44,22 @@ void stream_tell_ends(Socket& socket) noexcept {
 
 namespace {
 
+/// What TCP's own shutdown() would find; on a connection that is being set up it finds one.
+bool is_connected(Socket& socket) noexcept {
+    const Phase phase = socket.phase();
+    if (phase == Phase::smc) {
+        return stream_connected(socket.channel);
+    }
+    return phase == Phase::connecting || TcpAddress::of(socket.fd, raw::getpeername).family != AF_UNSPEC;
+}
+
 int shut_down(Process& process, Socket& socket, int how) {
     ConnBlock& block = socket.live_block();
     if (how != SHUT_RD) {
         leave_if_lost(process, socket);
     }
-    const bool connected = socket.phase() != Phase::smc || stream_connected(socket.channel);
+    handshake_advance(process, socket);
+    const bool connected = is_connected(socket);
     const bool write = how == SHUT_WR || how == SHUT_RDWR;
     const bool read = how == SHUT_RD || how == SHUT_RDWR;
     if (read) {
@@ -176,7 +188,7 @@ void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool
 
 std::uint32_t stream_unread(Process& process, Socket& socket) {
     if (socket.phase() != Phase::smc) {
-        handshake_drive(process, socket);
+        handshake_advance(process, socket);
     }
     if (socket.phase() == Phase::smc) {
         return RxPath(socket.channel).readable();
