@@ -18,6 +18,8 @@
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <fcntl.h>
+#include <linux/time_types.h>
+#include <linux/types.h>
 #include <unistd.h>
 
 #include <cstdarg>
@@ -51,6 +53,22 @@ int __vdprintf_chk(int fd, int flag, const char* format, va_list arguments);
 int __poll_chk(pollfd* fds, nfds_t count, int timeout_ms, size_t bytes);
 int __ppoll_chk(
     pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask, size_t bytes);
+
+// liburing.so.2, where a program uses it.
+struct io_uring;
+struct io_uring_cqe;
+struct io_uring_params;
+int io_uring_submit(io_uring* ring);
+int io_uring_submit_and_wait(io_uring* ring, unsigned count);
+int io_uring_submit_and_wait_timeout(
+    io_uring* ring, io_uring_cqe** completion, unsigned count, __kernel_timespec* timeout, sigset_t* mask);
+int io_uring_submit_and_get_events(io_uring* ring);
+int io_uring_register_files(io_uring* ring, const int* files, unsigned count);
+int io_uring_register_files_tags(io_uring* ring, const int* files, const __u64* tags, unsigned count);
+int io_uring_register_files_update(io_uring* ring, unsigned offset, const int* files, unsigned count);
+int io_uring_register_files_update_tag(
+    io_uring* ring, unsigned offset, const int* files, const __u64* tags, unsigned count);
+int io_uring_setup(unsigned entries, io_uring_params* parameters);
 }
 
 namespace smcd::preload {

@@ -16,7 +16,7 @@ packages_of() {
             redis-server redis-tools nginx-light wrk iperf3 sockperf memcached openssl \
             valgrind postgresql mariadb-server haproxy apache2 openssh-server openssh-client rsync \
             nodejs default-jdk-headless mosquitto mosquitto-clients \
-            qemu-system-x86 busybox-static cpio
+            qemu-system-x86 busybox-static cpio liburing2
         ;;
     demo)
         echo redis-server redis-tools nginx-light wrk iperf3 sockperf

@@ -27,6 +27,8 @@ namespace calls {
 // socket.cpp
 void on_socket(Shim& shim, int fd, int domain, int type, int protocol);
 ssize_t listen(Shim& shim, Socket& socket, int fd, int backlog);
+/// Clients to come find no beacon; those that have found it send their Proposal all the same.
+void stop_announcing(Shim& shim, int fd);
 void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking);
 ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, socklen_t length);
 

@@ -6,12 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
 #include "smcd/base/hidden_fds.hpp"
 #include "smcd/base/raw_syscall.hpp"
-#include "smcd/runtime/handshake.hpp"
+#include "smcd/runtime/own_peer.hpp"
 #include "smcd/runtime/stream.hpp"
 
 namespace smcd::preload::calls {
@@ -25,6 +26,13 @@ void follow_substitute(Shim& shim, int fd, int copy) noexcept {
     if (::fstat(fd, &one) == 0 && ::fstat(copy, &two) == 0 && one.st_ino != two.st_ino) {
         shim.real.dup2(fd, copy);
     }
+}
+
+/// As the kernel does: the application's int need not be aligned.
+int answer(void* argument, std::uint32_t value) noexcept {
+    const int number = static_cast<int>(value);
+    std::memcpy(argument, &number, sizeof(number));
+    return 0;
 }
 
 }  // namespace
@@ -108,7 +116,9 @@ ssize_t ioctl(Shim& shim, Socket& socket, int fd, unsigned long request, void* a
     if (request == FIONBIO && argument != nullptr) {
         const ssize_t rc = value_of(shim.real.ioctl(fd, request, argument));
         if (rc == 0) {
-            socket.set_non_blocking(*static_cast<int*>(argument) != 0);
+            int number = 0;
+            std::memcpy(&number, argument, sizeof(number));
+            socket.set_non_blocking(number != 0);
         }
         return rc;
     }
@@ -118,22 +128,18 @@ ssize_t ioctl(Shim& shim, Socket& socket, int fd, unsigned long request, void* a
     constexpr std::uintptr_t kFirstPage = 4096;  // the kernel answers EFAULT
     if (shim.table.active(fd) != nullptr && reinterpret_cast<std::uintptr_t>(argument) >= kFirstPage) {
         if (request == FIONREAD && socket.phase() != Phase::smc) {
-            handshake_drive(shim.process, socket);
+            handshake_advance(shim.process, socket);
         }
         const Phase phase = socket.phase();
         const bool ours = Socket::is_ours(phase) && phase != Phase::settling;
         if (ours && request == FIONREAD) {
-            *static_cast<int*>(argument) = static_cast<int>(stream_unread(shim.process, socket));
-            return 0;
+            return answer(argument, stream_unread(shim.process, socket));
         }
         if (ours && (request == SIOCOUTQ || request == SIOCOUTQNSD)) {
-            *static_cast<int*>(argument) =
-                request == SIOCOUTQ ? static_cast<int>(stream_outstanding(shim.process, socket)) : 0;
-            return 0;
+            return answer(argument, request == SIOCOUTQ ? stream_outstanding(shim.process, socket) : 0);
         }
         if (ours && request == SIOCATMARK) {
-            *static_cast<int*>(argument) = 0;
-            return 0;
+            return answer(argument, 0);
         }
     }
     return value_of(shim.real.ioctl(fd, request, argument));

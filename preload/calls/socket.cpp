@@ -85,6 +85,20 @@ ssize_t listen(Shim& shim, Socket& socket, int fd, int backlog) {
     return rc;
 }
 
+void stop_announcing(Shim& shim, int fd) {
+    Socket* const socket = shim.table.socket(fd);
+    if (socket == nullptr || socket->kind.load(std::memory_order_acquire) != SocketKind::listener) {
+        return;
+    }
+    const std::lock_guard guard(shim.process.lifecycle_mutex()); // the progress thread may announce it, too
+    socket->stays_on_tcp = true;
+    socket->beacon.reset();
+    if (socket->lease.valid()) {
+        socket->lease.reset();
+        shim.process.discovery().withdraw();
+    }
+}
+
 void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking) {
     if (shim.table.known(fd)) {
         shim.forget(fd);

@@ -58,7 +58,7 @@ bool DeviceWatch::join_fabric() {
     const auto listeners = [this] {
         std::vector<Socket*> found;
         process_.for_each_socket([&](Socket& socket) {
-            if (socket.kind.load(std::memory_order_acquire) == SocketKind::listener) {
+            if (socket.kind.load(std::memory_order_acquire) == SocketKind::listener && !socket.stays_on_tcp) {
                 found.push_back(&socket);
             }
         });

@@ -103,7 +103,7 @@ public:
     bool group_listener = false;
     bool linger_reset = false;                ///< SO_LINGER with timeout 0
     bool beyond = false;                      ///< client: found outside this network namespace
-    bool stays_on_tcp = false;                ///< no connection yet: stdio uses the descriptor, or an option needs the kernel
+    std::atomic<bool> stays_on_tcp{false};    ///< no connection yet: stdio uses the descriptor, or an option needs the kernel
     UniqueFd beacon;                          ///< listener: keeps it discoverable
     UniqueFd lease;                           ///< listener: keeps it announced on the fabric
 
