@@ -65,6 +65,12 @@ void before_request(Shim& self, const io_uring_sqe& request) noexcept {
     if (request.opcode == IORING_OP_SPLICE || request.opcode == IORING_OP_TEE) {
         leave_to_ring(self, request.splice_fd_in);
     }
+    if (request.opcode == IORING_OP_SENDMSG && request.addr != 0) {
+        const auto& message = *reinterpret_cast<const msghdr*>(request.addr);
+        if (message.msg_control != nullptr) {
+            leave_passed(self, message);
+        }
+    }
     if ((request.flags & IOSQE_FIXED_FILE) != 0) {
         return;  // before_registration() has seen it
     }

@@ -1,5 +1,5 @@
 // e2e_uring server ACCEPT DATA | client PORT DATA: one connection, served through a ring of liburing.
-// Room tests/e2e, no protocol section. ACCEPT: libc, ring; DATA: ring, poll, registered, libc.
+// Room tests/e2e, no protocol section. ACCEPT: libc, ring; DATA: ring, poll, registered, passed, libc.
 //
 // The client sends a pattern, the server returns it; each prints how many bytes were right. liburing is loaded at run time, and its
 // functions are looked up as the dynamic linker would: its headers are not needed.
@@ -76,12 +76,42 @@ io_uring_sqe request_of(unsigned operation, int fd) {
     return request;
 }
 
+/// Sends the descriptor over a UNIX socket through the ring, and receives it: the connection behind another number.
+int pass(Ring& ring, int fd) {
+    std::array<int, 2> pair{};
+    check(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair.data()), "socketpair");
+    char byte = 0;
+    iovec part{&byte, 1};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    io_uring_sqe request = request_of(IORING_OP_SENDMSG, pair[0]);
+    request.addr = reinterpret_cast<__u64>(&message);
+    check(ring.run(request), "sendmsg");
+    check(static_cast<int>(::recvmsg(pair[1], &message, 0)), "recvmsg");
+    int received = -1;
+    std::memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(received));
+    ::close(fd);
+    return received;
+}
+
 /// A connection whose calls go through a ring, as `data` says.
 class Connection {
 public:
     Connection(Ring& ring, int fd, std::string data) : ring_(ring), fd_(fd), data_(std::move(data)) {
         if (data_ == "registered") {
             ring_.register_file(fd);
+        }
+        if (data_ == "passed") {
+            fd_ = pass(ring, fd);
         }
     }
 
@@ -108,7 +138,7 @@ public:
     }
 
 private:
-    [[nodiscard]] bool is_direct() const { return data_ == "libc" || data_ == "poll"; }
+    [[nodiscard]] bool is_direct() const { return data_ == "libc" || data_ == "poll" || data_ == "passed"; }
 
     void wait(short events) {
         io_uring_sqe request = request_of(IORING_OP_POLL_ADD, fd_);
