@@ -5,6 +5,7 @@
 // returns to TCP, and a listener from which it accepts is no longer announced.
 #include <dlfcn.h>
 
+#include <atomic>
 #include <span>
 
 #include "preload/exports.hpp"
@@ -16,17 +17,47 @@ using smcd::Reason;
 
 namespace {
 
-/// liburing's function. It may have been loaded after us, and where our first look does not reach.
+/// liburing's function, looked up at its first call: it may have been loaded after us, and where RTLD_NEXT does not reach.
 template <typename Function>
-Function liburing(Function known, const char* name) noexcept {
-    if (known != nullptr) [[likely]] {
-        return known;
-    }
-    void* const library = ::dlopen("liburing.so.2", RTLD_LAZY | RTLD_NOLOAD);
-    return library == nullptr ? nullptr : reinterpret_cast<Function>(::dlsym(library, name));
-}
+class Late {
+public:
+    explicit constexpr Late(const char* name) noexcept : name_(name) {}
 
-#define SMCD_LIBURING(name) liburing(real_calls().name, #name)
+    template <typename... Arguments>
+    int operator()(Arguments... arguments) {
+        Function function = known_.load(std::memory_order_acquire);
+        if (function == nullptr) [[unlikely]] {
+            function = look_up();
+            known_.store(function, std::memory_order_release);
+        }
+        return function == nullptr ? -ENOSYS : function(arguments...);
+    }
+
+private:
+    Function look_up() const noexcept {
+        void* symbol = ::dlsym(RTLD_NEXT, name_);
+        if (symbol == nullptr) {
+            void* const library = ::dlopen("liburing.so.2", RTLD_LAZY | RTLD_NOLOAD);
+            symbol = library == nullptr ? nullptr : ::dlsym(library, name_);
+        }
+        return reinterpret_cast<Function>(symbol);
+    }
+
+    const char* name_;
+    std::atomic<Function> known_{nullptr};
+};
+
+#define SMCD_LATE(name) constinit Late<decltype(&::name)> real_##name(#name)
+SMCD_LATE(io_uring_submit);
+SMCD_LATE(io_uring_submit_and_wait);
+SMCD_LATE(io_uring_submit_and_wait_timeout);
+SMCD_LATE(io_uring_submit_and_get_events);
+SMCD_LATE(io_uring_register_files);
+SMCD_LATE(io_uring_register_files_tags);
+SMCD_LATE(io_uring_register_files_update);
+SMCD_LATE(io_uring_register_files_update_tag);
+SMCD_LATE(io_uring_setup);
+#undef SMCD_LATE
 
 void leave_to_ring(Shim& self, int fd) noexcept {
     calls::stop_announcing(self, fd);
@@ -112,55 +143,50 @@ void before_registration(const int* files, unsigned count) noexcept {
     }
 }
 
-template <typename Function, typename... Arguments>
-int call(Function function, Arguments... arguments) {
-    return function == nullptr ? -ENOSYS : function(arguments...);
-}
-
 }  // namespace
 
 SMCD_EXPORT int io_uring_submit(io_uring* ring) {
     before_submission(ring);
-    return call(SMCD_LIBURING(io_uring_submit), ring);
+    return real_io_uring_submit(ring);
 }
 
 SMCD_EXPORT int io_uring_submit_and_wait(io_uring* ring, unsigned count) {
     before_submission(ring);
-    return call(SMCD_LIBURING(io_uring_submit_and_wait), ring, count);
+    return real_io_uring_submit_and_wait(ring, count);
 }
 
 SMCD_EXPORT int io_uring_submit_and_wait_timeout(
     io_uring* ring, io_uring_cqe** completion, unsigned count, __kernel_timespec* timeout, sigset_t* mask) {
     before_submission(ring);
-    return call(SMCD_LIBURING(io_uring_submit_and_wait_timeout), ring, completion, count, timeout, mask);
+    return real_io_uring_submit_and_wait_timeout(ring, completion, count, timeout, mask);
 }
 
 SMCD_EXPORT int io_uring_submit_and_get_events(io_uring* ring) {
     before_submission(ring);
-    return call(SMCD_LIBURING(io_uring_submit_and_get_events), ring);
+    return real_io_uring_submit_and_get_events(ring);
 }
 
 SMCD_EXPORT int io_uring_register_files(io_uring* ring, const int* files, unsigned count) {
     before_registration(files, count);
-    return call(SMCD_LIBURING(io_uring_register_files), ring, files, count);
+    return real_io_uring_register_files(ring, files, count);
 }
 
 SMCD_EXPORT int io_uring_register_files_tags(io_uring* ring, const int* files, const __u64* tags, unsigned count) {
     before_registration(files, count);
-    return call(SMCD_LIBURING(io_uring_register_files_tags), ring, files, tags, count);
+    return real_io_uring_register_files_tags(ring, files, tags, count);
 }
 
 SMCD_EXPORT int io_uring_register_files_update(io_uring* ring, unsigned offset, const int* files, unsigned count) {
     before_registration(files, count);
-    return call(SMCD_LIBURING(io_uring_register_files_update), ring, offset, files, count);
+    return real_io_uring_register_files_update(ring, offset, files, count);
 }
 
 SMCD_EXPORT int io_uring_register_files_update_tag(
     io_uring* ring, unsigned offset, const int* files, const __u64* tags, unsigned count) {
     before_registration(files, count);
-    return call(SMCD_LIBURING(io_uring_register_files_update_tag), ring, offset, files, tags, count);
+    return real_io_uring_register_files_update_tag(ring, offset, files, tags, count);
 }
 
 SMCD_EXPORT int io_uring_setup(unsigned entries, io_uring_params* parameters) {
-    return shim() != nullptr ? -ENOSYS : call(SMCD_LIBURING(io_uring_setup), entries, parameters);
+    return shim() != nullptr ? -ENOSYS : real_io_uring_setup(entries, parameters);
 }
