@@ -95,11 +95,18 @@ WaitStatus wait_for_phase(Process& process,
         return socket.phase() != phase || open ||
                (block.flags.load(std::memory_order_acquire) & shut) != 0;
     };
+    // A signal that came while we were awake is lost to a sleep (waiting.hpp).
+    const auto replaced = [&socket]() noexcept {
+        return socket.number_gone.load(std::memory_order_acquire) == NumberGone::replaced;
+    };
     const std::uint64_t spin_end = monotonic_ns() + (process.profile_of(socket).spin.max_ns == 0 ? 0 : kDriveSpinNs);
     while (monotonic_ns() < spin_end) {
         handshake_drive(process, socket);
         if (changed()) {
             return WaitStatus::ready;
+        }
+        if (replaced()) {
+            return WaitStatus::interrupted;
         }
     }
     const bool watched = process.progress().ensure_watched(socket);
@@ -114,6 +121,10 @@ WaitStatus wait_for_phase(Process& process,
         handshake_drive(process, socket);
         if (changed()) {
             status = WaitStatus::ready;
+            break;
+        }
+        if (replaced()) { // behind the look at the sequence: may_end_now() changes that one later
+            status = WaitStatus::interrupted;
             break;
         }
         const std::uint64_t until_ns = watched ? deadline_ns : end_of_slice(deadline_ns);

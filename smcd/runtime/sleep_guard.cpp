@@ -162,6 +162,8 @@ bool may_end_now(Process& process, Socket& socket, NumberGone how) noexcept {
         socket.number_gone.store(how, std::memory_order_release);
         if (socket.accelerated()) {
             stop_falling_asleep(*socket.channel.own_bells);
+        } else if (socket.block != nullptr) {
+            socket.block->local.sequence.fetch_add(1, std::memory_order_seq_cst); // the same in wait_for_phase()
         }
     }
     std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);

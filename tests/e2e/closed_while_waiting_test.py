@@ -2,6 +2,7 @@
 it, as Java's close() does."""
 
 import lib
+import raw
 
 PROGRAM = """
 import os, signal, socket, sys, threading, time
@@ -25,6 +26,27 @@ for _ in range(int(sys.argv[2])):
     sock.close()
 """
 
+UNDECIDED = """
+import os, random, signal, socket, sys, threading, time
+signal.signal(signal.SIGUSR1, lambda *_: None)
+ended, other = socket.socketpair()
+other.close()
+for _ in range(400):
+    sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    result = []
+    thread = threading.Thread(target=lambda: result.append(sock.recv(100)))
+    thread.start()
+    end = time.perf_counter() + random.random() * 0.0002
+    while time.perf_counter() < end:
+        pass
+    os.dup2(ended.fileno(), sock.fileno())
+    signal.pthread_kill(thread.ident, signal.SIGUSR1)
+    thread.join()
+    assert result == [b""], result
+    sock.close()
+print("interrupted")
+"""
+
 
 class ClosedWhileWaiting(lib.Case):
     def check(self, rounds, seconds, environment=None):
@@ -41,6 +63,13 @@ class ClosedWhileWaiting(lib.Case):
     def test_before_it_falls_asleep(self):
         # The one signal comes while the call polls: nothing may put it to sleep behind that.
         self.check(2, 0.01, {"SMCD_PROFILE": "isolated"})
+
+    def test_before_the_verdict(self):
+        """The server never answers the Proposal, so a call that misses the one signal waits for ever."""
+        silent = raw.Server()
+        self.addCleanup(silent.close)
+        client = self.client(lib.PYTHON, "-c", UNDECIDED, silent.port)
+        client.expect("^interrupted$", 60)
 
 
 if __name__ == "__main__":
