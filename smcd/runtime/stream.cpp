@@ -75,7 +75,7 @@ ssize_t receive_nothing(Process& process, Socket& socket, CallInFlight& call) {
             return fail(EAGAIN);
         }
         if (!call.hold(process)) {
-            return fail(EBADF);
+            return kUseTcp;
         }
         process.progress().ensure_watched(socket);
         const WaitStatus status =
@@ -123,7 +123,7 @@ ssize_t receive_smc(Process& process, Socket& socket, std::span<const iovec> buf
             return fail(EAGAIN);
         }
         if (!call.hold(process)) {
-            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
+            return done > 0 ? static_cast<ssize_t>(done) : kUseTcp; // the number is another file's, or closed
         }
         process.progress().ensure_watched(socket);
         // Whoever sleeps is woken at the low-water mark, even if it wants less, as on TCP.
@@ -180,7 +180,7 @@ ssize_t send_smc(Process& process,
             return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
         }
         if (!call.hold(process)) {
-            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
+            return done > 0 ? static_cast<ssize_t>(done) : kUseTcp; // the number is another file's, or closed
         }
         process.progress().ensure_watched(socket);
         const std::uint32_t quarter = socket.channel.peer.ring_bytes / 4;
@@ -285,7 +285,7 @@ ssize_t receive_by_phase(Process& process,
             return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
         }
         if (!call.hold(process)) {
-            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
+            return done > 0 ? static_cast<ssize_t>(done) : kUseTcp; // the number is another file's, or closed
         }
         const WaitStatus status = wait_for_phase(process, socket, phase, Direction::receive, call.deadline_ns());
         if (status != WaitStatus::ready) {
@@ -340,7 +340,7 @@ ssize_t send_by_phase(Process& process,
             return done > 0 ? static_cast<ssize_t>(done) : fail(EAGAIN);
         }
         if (!call.hold(process)) {
-            return done > 0 ? static_cast<ssize_t>(done) : fail(EBADF);
+            return done > 0 ? static_cast<ssize_t>(done) : kUseTcp; // the number is another file's, or closed
         }
         const WaitStatus status = wait_for_phase(process, socket, phase, Direction::send, call.deadline_ns());
         if (status != WaitStatus::ready) {
