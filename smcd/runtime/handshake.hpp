@@ -44,7 +44,7 @@ void handshake_resolve(Process& process, Socket& socket, Reason reason, std::uin
 [[nodiscard]] bool handshake_has_bytes(const Socket& socket) noexcept;
 /// Brings waiting bytes on their way, for a server that waits for Confirm within limit_ns. Before exec().
 void handshake_finish(Process& process, Socket& socket, std::uint64_t limit_ns);
-/// The same before the last close() or the exit.
+/// The same at exit and before lingering; a settling connection sends its FIN ahead.
 void handshake_close(Process& process, Socket& socket, std::uint64_t limit_ns);
 
 }  // namespace smcd
