@@ -165,6 +165,9 @@ void EpollRegistry::on_inherited(Socket& socket) {
 }
 
 void EpollRegistry::on_recycled(Socket& socket) {
+    if (!socket.in_sets.load(std::memory_order_relaxed)) {
+        return;
+    }
     const std::lock_guard guard(mutex_);
     for (EpollSet* set : sets_) {
         if (set->has_entries()) {

@@ -106,6 +106,7 @@ int EpollSet::add(const RealCalls& real, int fd, Socket& socket, const epoll_eve
     entry.generation = socket.generation.load(std::memory_order_relaxed);
     entry.interest = event;
     entry.in_kernel = !ours;
+    socket.in_sets.store(true, std::memory_order_relaxed);
     by_socket_.emplace(&socket, entries_.size());
     entries_.push_back(entry);
     ours_ += ours ? 1 : 0;

@@ -17,9 +17,17 @@ Socket* followed(int fd) noexcept {
     return self == nullptr || Shim::internal() ? nullptr : self->table.socket(fd);
 }
 
+/// The same for options: those of our own level are there for connections, too, that have only been counted.
+Socket* asked(int fd, int level) {
+    Socket* socket = followed(fd);
+    return socket != nullptr || level != calls::kSolSmc || shim() == nullptr || Shim::internal()
+               ? socket
+               : calls::follow_passed_by(*shim(), fd);
+}
+
 void adopt_new(int fd, int domain, int type, int protocol) {
     Shim* self = shim_or_start();
-    if (self != nullptr && fd >= 0 && !Shim::internal() && !self->in_vfork_child()) {
+    if (self != nullptr && fd >= 0 && !Shim::internal()) {
         const ErrnoKeeper keep;
         calls::on_socket(*self, fd, domain, type, protocol);
     }
@@ -27,7 +35,7 @@ void adopt_new(int fd, int domain, int type, int protocol) {
 
 int accepted(int listen_fd, int fd, bool non_blocking) {
     Shim* self = shim_or_start();
-    if (self != nullptr && fd >= 0 && !Shim::internal() && !self->in_vfork_child()) {
+    if (self != nullptr && fd >= 0 && !Shim::internal()) {
         const ErrnoKeeper keep;
         calls::on_accepted(*self, listen_fd, fd, non_blocking);
     }
@@ -115,7 +123,7 @@ SMCD_EXPORT int shutdown(int fd, int how) noexcept {
 }
 
 SMCD_EXPORT int getsockopt(int fd, int level, int name, void* value, socklen_t* length) noexcept {
-    Socket* socket = followed(fd);
+    Socket* socket = asked(fd, level);
     if (socket == nullptr) {
         return real_calls().getsockopt(fd, level, name, value, length);
     }
@@ -124,7 +132,7 @@ SMCD_EXPORT int getsockopt(int fd, int level, int name, void* value, socklen_t* 
 
 SMCD_EXPORT int
 setsockopt(int fd, int level, int name, const void* value, socklen_t length) noexcept {
-    Socket* socket = followed(fd);
+    Socket* socket = asked(fd, level);
     if (socket == nullptr) {
         return real_calls().setsockopt(fd, level, name, value, length);
     }

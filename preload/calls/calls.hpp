@@ -30,9 +30,13 @@ ssize_t listen(Shim& shim, Socket& socket, int fd, int backlog);
 /// Clients to come find no beacon; those that have found it send their Proposal all the same.
 void stop_announcing(Shim& shim, int fd);
 void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking);
+/// A TCP socket without a Socket, mostly a connection that stays on TCP and was only counted: it gets one, so that our own
+/// options can be asked for. nullptr: no such socket.
+Socket* follow_passed_by(Shim& shim, int fd);
 ssize_t connect(Shim& shim, Socket& socket, int fd, const sockaddr* address, socklen_t length);
 
 // options.cpp
+constexpr int kSolSmc = 286; ///< the level of our own options, which Linux gives to SMC
 ssize_t set_option(Shim& shim, Socket& socket, int fd, int level, int name, const void* value, socklen_t length);
 ssize_t get_option(Shim& shim, Socket& socket, int fd, int level, int name, void* value, socklen_t* length);
 

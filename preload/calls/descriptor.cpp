@@ -28,6 +28,12 @@ void follow_substitute(Shim& shim, int fd, int copy) noexcept {
     }
 }
 
+/// Whether it is a connection that stays on TCP and was only counted.
+bool is_passed_by(const Shim& shim, int fd) noexcept {
+    const Socket* const socket = shim.table.socket(fd);
+    return socket != nullptr && socket->kind.load(std::memory_order_acquire) == SocketKind::connection && socket->block == nullptr;
+}
+
 /// As the kernel does: the application's int need not be aligned.
 int answer(void* argument, std::uint32_t value) noexcept {
     const int number = static_cast<int>(value);
@@ -38,7 +44,8 @@ int answer(void* argument, std::uint32_t value) noexcept {
 }  // namespace
 
 ssize_t close(Shim& shim, int fd) {
-    if (!shim.in_vfork_child()) {
+    // Nothing is lost for the parent of a vfork child when the first is forgotten; many in a row are spared a system call.
+    if (is_passed_by(shim, fd) || !shim.in_vfork_child()) {
         shim.forget(fd);
     }
     return value_of(shim.real.close(fd));

@@ -16,8 +16,7 @@
 namespace smcd::preload::calls {
 namespace {
 
-/// Our own options, in the level that Linux gives to SMC. The program asks for plain TCP; the value is ignored.
-constexpr int kSolSmc = 286;
+/// Our own options. The program asks for plain TCP; the value is ignored.
 constexpr int kReturnToTcp = 0x0FE0;
 /// The profile of one socket, by name; a listener hands it on.
 constexpr int kProfile = 0x0FE1;

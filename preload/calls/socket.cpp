@@ -22,6 +22,17 @@ bool is_tcp_stream(int domain, int type, int protocol) noexcept {
            (protocol == 0 || protocol == IPPROTO_TCP);
 }
 
+/// The family of a TCP stream socket; AF_UNSPEC: it is none.
+int tcp_family(int fd) noexcept {
+    const auto option = [fd](int name) noexcept {
+        int value = -1;
+        socklen_t length = sizeof(value);
+        return raw::getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
+    };
+    const int domain = option(SO_DOMAIN);
+    return is_tcp_stream(domain, option(SO_TYPE), option(SO_PROTOCOL)) ? domain : AF_UNSPEC;
+}
+
 /// A listener that came to us by inheritance (activation, exec): found at its first accept().
 Socket* adopt_listener(Shim& shim, int fd) {
     int value = 0;
@@ -29,13 +40,7 @@ Socket* adopt_listener(Shim& shim, int fd) {
     if (raw::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) != 0 || value == 0) {
         return nullptr;
     }
-    int domain = 0;
-    int protocol = 0;
-    length = sizeof(domain);
-    raw::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
-    length = sizeof(protocol);
-    raw::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length);
-    if (!is_tcp_stream(domain, SOCK_STREAM, protocol)) {
+    if (tcp_family(fd) == AF_UNSPEC) {
         return nullptr;
     }
     Socket* socket = shim.process.acquire_socket(fd, SocketKind::listener);
@@ -49,13 +54,35 @@ Socket* adopt_listener(Shim& shim, int fd) {
     return socket;
 }
 
+/// The number is new: whatever we know of it was closed behind our back. false: a vfork child's number is nobody's there, but may
+/// be its parent's.
+bool purged(Shim& shim, int fd) {
+    if (!shim.table.known(fd)) {
+        return true;
+    }
+    if (shim.in_vfork_child()) {
+        return false;
+    }
+    shim.forget(fd);
+    return true;
+}
+
 }  // namespace
 
-void on_socket(Shim& shim, int fd, int domain, int type, int protocol) {
-    if (shim.table.known(fd)) {
-        shim.forget(fd);  // the number was closed behind our back
+Socket* follow_passed_by(Shim& shim, int fd) {
+    if (tcp_family(fd) == AF_UNSPEC || shim.in_vfork_child()) {
+        return nullptr;
     }
-    if (!is_tcp_stream(domain, type, protocol)) {
+    const std::lock_guard guard(shim.process.lifecycle_mutex());
+    if (shim.table.known(fd)) { // another thread was faster
+        return shim.table.socket(fd);
+    }
+    shim.adopt(fd, shim.process.acquire_socket(fd, SocketKind::connection), false);
+    return shim.table.socket(fd);
+}
+
+void on_socket(Shim& shim, int fd, int domain, int type, int protocol) {
+    if (!purged(shim, fd) || !is_tcp_stream(domain, type, protocol)) {
         return;
     }
     Socket* socket = shim.process.acquire_socket(fd, SocketKind::candidate);
@@ -100,15 +127,19 @@ void stop_announcing(Shim& shim, int fd) {
 }
 
 void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking) {
-    if (shim.table.known(fd)) {
-        shim.forget(fd);
+    if (!purged(shim, fd)) {
+        return;
     }
     Socket* listener = shim.table.socket(listen_fd);
     if (listener == nullptr) {
-        listener = adopt_listener(shim, listen_fd);
+        listener = shim.in_vfork_child() ? nullptr : adopt_listener(shim, listen_fd);
         if (listener == nullptr) {
             return;  // not TCP
         }
+    }
+    const Arrival arrival = look_at_arrival(shim.process, fd);
+    if (arrival.stands_for == 0 || shim.in_vfork_child()) {
+        return;
     }
     Socket* socket = shim.process.acquire_socket(fd, SocketKind::connection);
     socket->non_blocking.store(non_blocking, std::memory_order_relaxed);
@@ -116,7 +147,7 @@ void on_accepted(Shim& shim, int listen_fd, int fd, bool non_blocking) {
     if (shim.table.socket(fd) != socket) {
         return;  // the number is beyond the table
     }
-    const OpenedServer opened = opened_server(shim.process, *socket, *listener);
+    const OpenedServer opened = opened_server(shim.process, *socket, *listener, arrival);
     if (opened.opening == ServerOpening::on_tcp) {
         return;
     }

@@ -116,9 +116,10 @@ smcd_sock* smcd_accept(smcd_sock* listener, sockaddr* address, socklen_t* length
         return nullptr;
     }
     Process& process = listener->process();
+    const Arrival arrival = look_at_arrival(process, fd);
     Socket* socket = process.acquire_socket(fd, SocketKind::connection);
     socket->non_blocking.store((flags & SOCK_NONBLOCK) != 0, std::memory_order_relaxed);
-    const OpenedServer opened = opened_server(process, *socket, *listener->socket);
+    const OpenedServer opened = opened_server(process, *socket, *listener->socket, arrival);
     if (opened.opening == ServerOpening::handshake) {
         handshake_start_server(process, *socket);
     } else if (opened.opening == ServerOpening::refused) {

@@ -13,13 +13,21 @@ namespace smcd {
 namespace {
 
 /// The connection stays on TCP for a reason found before any handshake. Of many in one second most are only counted.
-void stay_on_tcp(Process& process, Socket& socket, Role role, Reason reason) {
-    socket.stands_for = process.tcp_weight();
+void stay_on_tcp(Process& process, Socket& socket, Role role, Reason reason, std::uint32_t stands_for) {
+    socket.stands_for = stands_for;
     if (socket.stands_for != 0 && process.make_connection(socket, role, Phase::tcp)) {
         process.set_phase(socket, Phase::tcp, reason);
     } else {
         process.pass_by(socket, reason);
     }
+}
+
+bool stays_on_tcp(Marked marked) noexcept {
+    return marked == Marked::no || marked == Marked::other_network;
+}
+
+Reason reason_of(Marked marked) noexcept {
+    return marked == Marked::other_network ? Reason::other_network : Reason::peer_no_smc;
 }
 
 bool still_connecting(ssize_t rc) noexcept {
@@ -68,7 +76,7 @@ Reason opening_client(Process& process, Socket& socket, const sockaddr* address,
         return Reason::unsupported_call;
     }
     const bool skip =
-        process.config().learns && process.short_lived().skip(socket.destination, monotonic_ns());
+        process.config().learns && process.short_lived().skip(socket.destination, coarse_ns());
     Reason reason =
         skip ? Reason::short_lived_listener : process.discovery().probe(address, length, socket.beyond);
     if (reason == Reason::none && !process.ready_for_smc()) {
@@ -94,7 +102,7 @@ bool opened_client(Process& process, Socket& socket, Reason reason, ssize_t rc) 
         return false;
     }
     if (reason != Reason::none) {
-        stay_on_tcp(process, socket, Role::client, reason);
+        stay_on_tcp(process, socket, Role::client, reason, process.tcp_weight());
         return false;
     }
     if (!process.make_connection(socket, Role::client, Phase::connecting)) {
@@ -104,18 +112,30 @@ bool opened_client(Process& process, Socket& socket, Reason reason, ssize_t rc) 
     return true;
 }
 
-OpenedServer opened_server(Process& process, Socket& socket, const Socket& listener) {
+Arrival look_at_arrival(Process& process, int accepted_fd) {
+    Arrival arrival{process.discovery().is_marked(accepted_fd), 1};
+    if (stays_on_tcp(arrival.marked)) {
+        arrival.stands_for = process.tcp_weight();
+        if (arrival.stands_for == 0) {
+            process.statistics().count_tcp(reason_of(arrival.marked));
+        }
+    }
+    return arrival;
+}
+
+OpenedServer opened_server(Process& process, Socket& socket, const Socket& listener, Arrival arrival) {
     socket.receive_buffer_wish = listener.receive_buffer_wish;
     socket.low_water = listener.low_water;
     inherit_timeouts(socket, listener);
     if (const Profile* own = listener.profile.load(std::memory_order_acquire); own != nullptr) {
         process.set_profile(socket, *own);
     }
-    const Marked marked = process.discovery().is_marked(socket.fd);
-    if (marked == Marked::no || marked == Marked::other_network) {
-        const bool other = marked == Marked::other_network;
-        stay_on_tcp(
-            process, socket, Role::server, other ? Reason::other_network : Reason::peer_no_smc);
+    const Marked marked = arrival.marked;
+    if (stays_on_tcp(marked)) {
+        socket.stands_for = arrival.stands_for;
+        if (arrival.stands_for != 0) {
+            stay_on_tcp(process, socket, Role::server, reason_of(marked), arrival.stands_for);
+        }
         return {};
     }
     if (!process.make_connection(socket, Role::server, Phase::handshake)) {

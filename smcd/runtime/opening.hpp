@@ -35,8 +35,18 @@ struct OpenedServer {
     Reason reason = Reason::none;
 };
 
-/// Server, after accept(): takes over the listener's settings, looks for the client's mark.
-[[nodiscard]] OpenedServer opened_server(Process& process, Socket& socket, const Socket& listener);
+/// An accepted connection before it has a Socket.
+struct Arrival {
+    Marked marked = Marked::unknown;
+    std::uint32_t stands_for = 1; ///< as Socket::stands_for; 0: it is TCP's, has been counted, and needs no Socket
+};
+
+/// Server, right after accept(): looks for the client's mark.
+[[nodiscard]] Arrival look_at_arrival(Process& process, int accepted_fd);
+
+/// Server: takes over the listener's settings and decides.
+[[nodiscard]] OpenedServer
+opened_server(Process& process, Socket& socket, const Socket& listener, Arrival arrival);
 
 /// What setsockopt() has just set, as far as the engine must know it: timeouts, buffer, low water,
 /// linger.

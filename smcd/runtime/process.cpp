@@ -120,6 +120,13 @@ void Process::drop_handshake_dmb(Socket& socket) {
 }
 
 void Process::release_socket(Socket& socket, NumberGone how) {
+    const bool connection = socket.kind.load(std::memory_order_acquire) == SocketKind::connection;
+    if (connection && socket.block == nullptr) { // passed by: nobody but its application knows it
+        if (may_end_now(*this, socket, how)) {
+            recycle(socket);
+        }
+        return;
+    }
     choose_end(*this, socket);
     linger_if_unfinished(*this, socket);
     if (may_end_now(*this, socket, how)) {
@@ -150,6 +157,10 @@ void Process::end_socket(Socket& socket) {
     } else if (connected && socket.block != nullptr) {
         tear_down(socket);
     }
+    recycle(socket);
+}
+
+void Process::recycle(Socket& socket) {
     const std::lock_guard guard(sockets_mutex_);
     socket.kind.store(SocketKind::free, std::memory_order_release);
     socket.generation.fetch_add(1, std::memory_order_acq_rel);
@@ -167,6 +178,7 @@ void Process::end_socket(Socket& socket) {
     socket.linger_until_ns.store(0, std::memory_order_relaxed);
     socket.lingered = false;
     socket.held_up.looks.store(0, std::memory_order_relaxed);
+    socket.in_sets.store(false, std::memory_order_relaxed);
     socket.non_blocking.store(false, std::memory_order_relaxed);
     socket.receive_buffer_wish = 0;
     socket.low_water = 1;
@@ -210,13 +222,14 @@ bool Process::make_connection(Socket& socket, Role role, Phase phase) {
 std::uint32_t Process::tcp_weight() noexcept {
     // Those who are many and stay are all to be seen.
     const bool few = statistics_.page().connections_live.load(std::memory_order_relaxed) < kFewLive;
-    return few && config_.samples_tcp && !log_enabled(LogLevel::debug) ? tcp_openings_.weight(monotonic_ns()) : 1;
+    return few && config_.samples_tcp && !log_enabled(LogLevel::debug) ? tcp_openings_.weight(coarse_ns()) : 1;
 }
 
 void Process::pass_by(Socket& socket, Reason reason) {
     statistics_.count_tcp(reason);
     socket.kind.store(SocketKind::connection, std::memory_order_release);
-    if (PhaseObserver* observer = observer_.load(std::memory_order_acquire); observer != nullptr) {
+    if (PhaseObserver* observer = observer_.load(std::memory_order_acquire);
+        observer != nullptr && socket.in_sets.load(std::memory_order_relaxed)) {
         observer->on_phase(socket);
     }
 }

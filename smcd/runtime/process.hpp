@@ -101,6 +101,8 @@ public:
     /// Releases memory and registrations of an accelerated connection; notifies the peer if we were the last holder.
     void drop_handshake_dmb(Socket& socket);
     void tear_down(Socket& socket);
+    /// As new, and free for the next.
+    void recycle(Socket& socket);
 
     /// Another process that shares the connection (fork) has brought it to TCP: stops serving it here too. Idempotent.
     void follow_relative(Socket& socket);

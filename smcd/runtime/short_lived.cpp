@@ -1,6 +1,8 @@
 #include "smcd/runtime/short_lived.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "smcd/base/clock.hpp"
 
@@ -24,11 +26,10 @@ bool was_worth_it(std::uint64_t bytes, std::uint64_t calls, std::uint64_t lived_
 }
 
 ShortLived::Entry& ShortLived::entry_of(const TcpAddress& to) noexcept {
-    std::uint32_t hash = to.port_be * 2654435761U;
-    for (const std::uint32_t word : to.address_be) {
-        hash = (hash ^ word) * 2654435761U;
-    }
-    Entry& entry = entries_[(hash >> 16U) % entries_.size()];
+    std::uint64_t halves[2];
+    std::memcpy(halves, to.address_be, sizeof(halves));
+    const std::uint64_t key = halves[0] ^ std::rotl(halves[1], 29) ^ (std::uint64_t{to.port_be} << 40U);
+    Entry& entry = entries_[(key * 0x9E3779B97F4A7C15U >> 32U) % entries_.size()];
     if (!(entry.to == to)) {
         entry = Entry{};
         entry.to = to;

@@ -129,7 +129,7 @@ public:
     bool lingered = false; ///< closed by its application before the handshake was over
     HeldUp held_up;
     UniqueFd kept;                            ///< closed while calls sleep on it: our name for the TCP connection
-    void* registrations = nullptr;            ///< epoll registrations (the shim's)
+    std::atomic<bool> in_sets{false};         ///< an epoll set has, or had, an entry of it (the shim's)
     std::uint32_t number = 0;                 ///< of the object, for good (Process::socket_at())
 
     /// Of a connection that another thread may be closing right now.

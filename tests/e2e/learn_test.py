@@ -21,6 +21,19 @@ print("ok")
 """
 
 
+OPTIONS = """
+import socket
+SOL_SMC, PROFILE = 286, 0xFE1
+listener = socket.create_server(("127.0.0.1", 0))
+print("port", listener.getsockname()[1], flush=True)
+for _ in range(200):
+    sock, _ = listener.accept()
+    sock.setsockopt(SOL_SMC, PROFILE, b"latency")
+    sock.sendall(sock.getsockopt(SOL_SMC, PROFILE, 100).rstrip(b"\\0"))
+    sock.close()
+"""
+
+
 class Learn(lib.Case):
     def run_burst(self, count):
         server = self.server(lib.program("e2e_server"), "echo")
@@ -40,6 +53,25 @@ class Learn(lib.Case):
             # Most of them have left nothing but their verdict.
             self.assertEqual(stats["accelerated"] + stats["tcp"], 1500, stats)
             self.assertEqual(sum(stats["tcp_reasons"].values()), stats["tcp"], stats)
+
+    def test_options_of_what_was_only_counted(self):
+        """Our own options answer for each connection, whether it has left more than its verdict or not."""
+        if not lib.WRAP_S:
+            self.skipTest("plain TCP has no such options")
+        server = self.server(lib.PYTHON, "-c", OPTIONS)
+        port = server.port()
+        for _ in range(200):
+            with socket.create_connection(("127.0.0.1", port)) as sock:
+                self.assertEqual(sock.recv(100), b"latency")
+        server.finish()
+
+    def test_a_vfork_child_closes_its_own(self):
+        server = self.server(lib.program("e2e_server"), "echo")
+        client = self.client(lib.program("e2e_vfork"), server.port())
+        self.assertEqual(client.finish(), "right\n")
+        if lib.BOTH_SHIMMED:
+            reasons = client.stats()["tcp_reasons"]
+            self.assertGreater(reasons.get("short_lived_listener", 0), 30, reasons)
 
     def test_a_crowd_on_tcp_is_seen(self):
         """Of short connections some are followed; those that stay are, all of them."""
