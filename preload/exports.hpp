@@ -42,20 +42,34 @@ inline Socket* served(int fd) noexcept {
     return self == nullptr ? nullptr : self->table.active(fd);
 }
 
-/// Runs `ours` for a connection of ours; `real` when it is none, or has returned to TCP meanwhile.
+/// Whether the number is by now a connection whose bytes are not TCP's: another one than that which has gone there, as none comes
+/// back.
+inline bool is_ours_again(int fd) noexcept {
+    const Socket* const socket = served(fd);
+    const Phase phase = socket == nullptr ? Phase::tcp : socket->phase();
+    return phase == Phase::smc || phase == Phase::connecting || phase == Phase::handshake;
+}
+
+/// Runs `ours` for a connection of ours; `real` when it is none, or has returned to TCP meanwhile. kUseTcp of a connection that
+/// another thread has closed in between: its number may be another's, which is looked up.
 template <typename Ours, typename Real>
 inline ssize_t dispatch(int fd, Ours&& ours, Real&& real) {
-    Socket* socket = served(fd);
-    if (socket == nullptr) [[likely]] {
-        return real();
+    for (;;) {
+        Socket* socket = served(fd);
+        if (socket == nullptr) [[likely]] {
+            return real();
+        }
+        const int saved = errno;
+        const ssize_t value = ours(*shim(), *socket);
+        if (value == kUseTcp) [[unlikely]] {
+            if (is_ours_again(fd)) {
+                continue;
+            }
+            return real();
+        }
+        errno = saved;
+        return finish(value);
     }
-    const int saved = errno;
-    const ssize_t value = ours(*shim(), *socket);
-    if (value == kUseTcp) {
-        return real();
-    }
-    errno = saved;
-    return finish(value);
 }
 
 }  // namespace smcd::preload

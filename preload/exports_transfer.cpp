@@ -32,9 +32,9 @@ void leave_passed_by(const msghdr* message) {
     }
 }
 
-ssize_t receive_one(int fd, void* buffer, size_t size, int flags) {
+ssize_t receive_one(Shim& self, Socket& socket, void* buffer, size_t size, int flags) {
     const iovec vector = one(buffer, size);
-    return calls::receive(*shim(), *served(fd), {&vector, 1}, flags);
+    return calls::receive(self, socket, {&vector, 1}, flags);
 }
 
 }  // namespace
@@ -94,7 +94,7 @@ SMCD_EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
     return dispatch(
         fd,
         [&](Shim& self, Socket& socket) {
-            return calls::receive_message(self, socket, fd, message, flags);
+            return calls::receive_message(self, socket, message, flags);
         },
         [&] { return real_calls().recvmsg(fd, message, flags); });
 }
@@ -156,7 +156,7 @@ SMCD_EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
     return dispatch(
         fd,
         [&](Shim& self, Socket& socket) {
-            return calls::send_message(self, socket, fd, message, flags);
+            return calls::send_message(self, socket, message, flags);
         },
         [&] {
             leave_passed_by(message);
@@ -170,8 +170,7 @@ SMCD_EXPORT int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
         [&](Shim& self, Socket& socket) -> ssize_t {
             unsigned done = 0;
             while (done < count) {
-                const ssize_t n =
-                    calls::send_message(self, socket, fd, &messages[done].msg_hdr, flags);
+                const ssize_t n = calls::send_message(self, socket, &messages[done].msg_hdr, flags);
                 if (n < 0) {
                     if (done == 0) {
                         return n;
@@ -270,7 +269,7 @@ SMCD_EXPORT ssize_t __read_chk(int fd, void* buffer, size_t size, size_t buffer_
     }
     return dispatch(
         fd,
-        [&](Shim&, Socket&) { return receive_one(fd, buffer, size, 0); },
+        [&](Shim& self, Socket& socket) { return receive_one(self, socket, buffer, size, 0); },
         [&] { return real_calls().__read_chk(fd, buffer, size, buffer_size); });
 }
 
@@ -281,7 +280,7 @@ __recv_chk(int fd, void* buffer, size_t size, size_t buffer_size, int flags) {
     }
     return dispatch(
         fd,
-        [&](Shim&, Socket&) { return receive_one(fd, buffer, size, flags); },
+        [&](Shim& self, Socket& socket) { return receive_one(self, socket, buffer, size, flags); },
         [&] { return real_calls().__recv_chk(fd, buffer, size, buffer_size, flags); });
 }
 

@@ -134,24 +134,33 @@ void Shim::forget(int fd, NumberGone how) {
         forget_set(fd, *set);
         return;
     }
-    Socket* socket = table.socket(fd);
-    if (socket == nullptr) {
-        return;
+    if (Socket* socket = table.socket(fd); socket != nullptr) {
+        table.clear(fd);
+        take_number(fd, *socket, how);
     }
-    table.clear(fd);
-    if (socket->references.fetch_sub(1, std::memory_order_acq_rel) > 1) {
+}
+
+void Shim::replace(int fd, Socket& by) {
+    Socket* const socket = table.socket(fd);
+    by.references.fetch_add(1, std::memory_order_acq_rel);
+    table.put_socket(fd, &by, true);
+    take_number(fd, *socket, NumberGone::replaced);
+}
+
+void Shim::take_number(int fd, Socket& socket, NumberGone how) {
+    if (socket.references.fetch_sub(1, std::memory_order_acq_rel) > 1) {
         // Another number still names it: the progress thread and the handshake must use that one.
         const std::lock_guard lifecycle(process.lifecycle_mutex());
-        process.note_inode(*socket);
-        for (int other = 0; socket->fd == fd && other < table.end(); ++other) {
-            if (table.socket(other) == socket) {
-                socket->fd = other;
+        process.note_inode(socket);
+        for (int other = 0; socket.fd == fd && other < table.end(); ++other) {
+            if (table.socket(other) == &socket) {
+                socket.fd = other;
             }
         }
         return;
     }
-    epoll.on_recycled(*socket);
-    process.release_socket(*socket, how);
+    epoll.on_recycled(socket);
+    process.release_socket(socket, how);
 }
 
 }  // namespace smcd::preload

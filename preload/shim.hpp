@@ -32,6 +32,8 @@ public:
     /// The number was closed or replaced: forgets it; the last number of a Socket ends its connection.
     /// Called before the real close, so that our last words still find the TCP connection.
     void forget(int fd, NumberGone how = NumberGone::closed);
+    /// The same for a Socket's number that is another connection's from now on: no call finds neither.
+    void replace(int fd, Socket& by);
     /// Sets or clears the "active" tag of all numbers that name the socket.
     void retag(const Socket& socket, bool active) noexcept;
 
@@ -42,6 +44,8 @@ public:
 
 private:
     void forget_set(int fd, EpollSet& set);
+    /// The number no longer names the socket.
+    void take_number(int fd, Socket& socket, NumberGone how);
 
     std::atomic<int> pid_;
 };

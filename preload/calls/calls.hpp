@@ -51,9 +51,9 @@ ssize_t close_range(Shim& shim, unsigned first, unsigned last, int flags);
 // transfer.cpp
 ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags);
 ssize_t send(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags);
-ssize_t receive_message(Shim& shim, Socket& socket, int fd, msghdr* message, int flags);
+ssize_t receive_message(Shim& shim, Socket& socket, msghdr* message, int flags);
 ssize_t receive_messages(Shim& shim, Socket& socket, int fd, std::span<mmsghdr> messages, int flags, const timespec* timeout);
-ssize_t send_message(Shim& shim, Socket& socket, int fd, const msghdr* message, int flags);
+ssize_t send_message(Shim& shim, Socket& socket, const msghdr* message, int flags);
 ssize_t sendfile(Shim& shim, Socket& socket, int file_fd, off64_t* offset, std::size_t count);
 ssize_t splice(Shim& shim, int in_fd, off64_t* in_offset, int out_fd, off64_t* out_offset, std::size_t count, unsigned flags);
 

@@ -85,11 +85,22 @@ void on_dup(Shim& shim, int fd, int copy) {
 ssize_t dup2(Shim& shim, int fd, int target, int flags, bool is_dup3) {
     const bool replaces = fd != target && !shim.in_vfork_child() && shim.table.known(target) &&
                           raw::fcntl(fd, F_GETFD, 0) >= 0;
-    if (replaces) {
+    Socket* const by = replaces && !is_standard_stream(target) ? shim.table.active(fd) : nullptr;
+    const Socket* const replaced = by == nullptr ? nullptr : shim.table.socket(target);
+    const bool at_once = replaced != nullptr && replaced != by;
+    if (at_once) {
+        shim.replace(target, *by);
+    } else if (replaces) {
         shim.forget(target, NumberGone::replaced);
     }
     const ssize_t rc =
         value_of(is_dup3 ? shim.real.dup3(fd, target, flags) : shim.real.dup2(fd, target));
+    if (at_once) {
+        if (rc < 0) {
+            shim.forget(target);
+        }
+        return rc;
+    }
     if (rc >= 0 && fd != target && shim.table.known(fd)) {
         on_dup(shim, fd, static_cast<int>(rc));
     }

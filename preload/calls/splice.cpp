@@ -169,6 +169,9 @@ ssize_t splice(Shim& shim,
                unsigned flags) {
     Socket* source = shim.table.active(in_fd);
     Socket* target = shim.table.active(out_fd);
+    if (source == nullptr && target == nullptr) {
+        return kUseTcp;
+    }
     if ((in_offset != nullptr && source != nullptr) ||
         (out_offset != nullptr && target != nullptr)) {
         return -EINVAL;
@@ -181,9 +184,7 @@ ssize_t splice(Shim& shim,
     }
     const ssize_t n = source != nullptr ? splice_to_pipe(shim, *source, out_fd, count, flags)
                                         : splice_from_pipe(shim, *target, in_fd, count, flags);
-    return n == kUseTcp
-               ? value_of(shim.real.splice(in_fd, in_offset, out_fd, out_offset, count, flags))
-               : n;
+    return n;
 }
 
 } // namespace smcd::preload::calls

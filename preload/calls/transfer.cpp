@@ -121,15 +121,12 @@ ssize_t send(Shim& shim, Socket& socket, std::span<const iovec> buffers, int fla
     return n;
 }
 
-ssize_t receive_message(Shim& shim, Socket& socket, int fd, msghdr* message, int flags) {
+ssize_t receive_message(Shim& shim, Socket& socket, msghdr* message, int flags) {
     if (const int error = check_message(message); error != 0) {
         return -error;
     }
     const std::span<const iovec> buffers(message->msg_iov, message->msg_iovlen);
     const ssize_t n = receive(shim, socket, buffers, flags & ~MSG_CMSG_CLOEXEC);
-    if (n == kUseTcp) {
-        return value_of(shim.real.recvmsg(fd, message, flags));
-    }
     if (n >= 0) {
         message->msg_namelen = 0;
         message->msg_controllen = 0;
@@ -150,7 +147,10 @@ ssize_t receive_messages(
         return -pending;  // as the kernel, before it looks at the data
     }
     for (mmsghdr& message : messages) {
-        const ssize_t n = receive_message(shim, socket, fd, &message.msg_hdr, flags & ~MSG_WAITFORONE);
+        ssize_t n = receive_message(shim, socket, &message.msg_hdr, flags & ~MSG_WAITFORONE);
+        if (n == kUseTcp && done > 0) {
+            n = value_of(shim.real.recvmsg(fd, &message.msg_hdr, flags & ~MSG_WAITFORONE));
+        }
         if (n < 0 && done > 0 && socket.accelerated()) {
             stream_keep_error(socket, static_cast<int>(-n));
         }
@@ -169,16 +169,14 @@ ssize_t receive_messages(
     return done;
 }
 
-ssize_t send_message(Shim& shim, Socket& socket, int fd, const msghdr* message, int flags) {
+ssize_t send_message(Shim& shim, Socket& socket, const msghdr* message, int flags) {
     if (const int error = check_message(message); error != 0) {
         return -error;
     }
     if (message->msg_controllen >= sizeof(cmsghdr) && !is_known_control(*message)) {
         return -EINVAL;
     }
-    const std::span<const iovec> buffers(message->msg_iov, message->msg_iovlen);
-    const ssize_t n = send(shim, socket, buffers, flags);
-    return n == kUseTcp ? value_of(shim.real.sendmsg(fd, message, flags)) : n;
+    return send(shim, socket, {message->msg_iov, message->msg_iovlen}, flags);
 }
 
 ssize_t sendfile(Shim& shim, Socket& socket, int file_fd, off64_t* offset, std::size_t count) {

@@ -48,6 +48,40 @@ print("interrupted")
 """
 
 
+TWO_CONNECTIONS = """
+import os, random, socket, sys, threading, time
+listener = socket.create_server(("127.0.0.1", 0))
+def serve():
+    while True:
+        sock, _ = listener.accept()
+        threading.Thread(target=answer, args=(sock,), daemon=True).start()
+def answer(sock):
+    while question := sock.recv(1):
+        time.sleep(0.003 if question == b"1" else 0)
+        sock.sendall(question)
+if sys.argv[1] == "serve":
+    print("port", listener.getsockname()[1], flush=True)
+    serve()
+second = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
+for _ in range(1500):
+    first = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
+    second.sendall(b"2")
+    first.sendall(b"1")
+    result = []
+    thread = threading.Thread(target=lambda: result.append(first.recv(1)))
+    thread.start()
+    end = time.perf_counter() + random.random() * 0.0001
+    while time.perf_counter() < end:
+        pass
+    os.dup2(second.fileno(), first.fileno())
+    thread.join(10)
+    assert result in ([b"1"], [b"2"]), result
+    assert result == [b"2"] or second.recv(1) == b"2"
+    first.close()
+print("answered")
+"""
+
+
 class ClosedWhileWaiting(lib.Case):
     def check(self, rounds, seconds, environment=None):
         server = self.server(lib.program("e2e_server"), "echo")
@@ -70,6 +104,13 @@ class ClosedWhileWaiting(lib.Case):
         self.addCleanup(silent.close)
         client = self.client(lib.PYTHON, "-c", UNDECIDED, silent.port)
         client.expect("^interrupted$", 60)
+
+    def test_another_connection_in_its_place(self):
+        """A call that came too late for the first connection reads the second one, and not its idle TCP connection."""
+        server = self.server(lib.PYTHON, "-c", TWO_CONNECTIONS, "serve")
+        client = self.client(lib.PYTHON, "-c", TWO_CONNECTIONS, "ask", server.port(), env={"SMCD_LEARN": "0"})
+        client.expect("^answered$", 60)
+        client.finish()
 
 
 if __name__ == "__main__":
