@@ -83,8 +83,8 @@ void on_dup(Shim& shim, int fd, int copy) {
 }
 
 ssize_t dup2(Shim& shim, int fd, int target, int flags, bool is_dup3) {
-    const bool replaces = fd != target && !shim.in_vfork_child() && shim.table.known(target) &&
-                          raw::fcntl(fd, F_GETFD, 0) >= 0;
+    const bool fails = raw::fcntl(fd, F_GETFD, 0) < 0 || (flags & ~O_CLOEXEC) != 0;
+    const bool replaces = fd != target && !fails && shim.table.known(target) && !shim.in_vfork_child();
     Socket* const by = replaces && !is_standard_stream(target) ? shim.table.active(fd) : nullptr;
     const Socket* const replaced = by == nullptr ? nullptr : shim.table.socket(target);
     const bool at_once = replaced != nullptr && replaced != by;

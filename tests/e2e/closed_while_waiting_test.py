@@ -82,6 +82,21 @@ print("answered")
 """
 
 
+REFUSED = """
+import ctypes, errno, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+address = ("127.0.0.1", int(sys.argv[1]))
+with socket.create_connection(address) as first, socket.create_connection(address) as second:
+    for source, flags, error in ((second.fileno(), 1, errno.EINVAL), (9999, 0, errno.EBADF)):
+        assert libc.dup3(source, first.fileno(), flags) == -1
+        assert ctypes.get_errno() == error
+        for sock in (first, second):
+            sock.sendall(b"still")
+            assert sock.recv(5) == b"still"
+print("both")
+"""
+
+
 class ClosedWhileWaiting(lib.Case):
     def check(self, rounds, seconds, environment=None):
         server = self.server(lib.program("e2e_server"), "echo")
@@ -111,6 +126,14 @@ class ClosedWhileWaiting(lib.Case):
         client = self.client(lib.PYTHON, "-c", TWO_CONNECTIONS, "ask", server.port(), env={"SMCD_LEARN": "0"})
         client.expect("^answered$", 60)
         client.finish()
+
+    def test_a_replacement_that_the_kernel_refuses(self):
+        server = self.server(lib.program("e2e_server"), "echo")
+        client = self.client(lib.PYTHON, "-c", REFUSED, server.port())
+        self.assertEqual(client.finish(), "both\n")
+        server.kill(15)
+        server.finish()
+        self.check_stats(server, client, 2)
 
 
 if __name__ == "__main__":
