@@ -20,6 +20,7 @@ struct Past {
     bool outer_edge = false;        ///< a set is in another one, edge-triggered
     bool closed_of_several = false; ///< a descriptor went that a relative may have, too
     bool ended = false;             ///< a side has shut something down, or closed
+    bool half_closed = false;       ///< by shutdown()
     bool substituted = false;       ///< behind that, a call wanted the connection on TCP
 };
 

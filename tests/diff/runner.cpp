@@ -222,6 +222,7 @@ void Runner::step(std::size_t at_op, const Op& op) {
     past_.left = past_.left || leads_to_tcp(op);
     past_.substituted = past_.substituted || (past_.ended && leads_to_tcp(op));
     past_.ended = past_.ended || may_close(op.verb) || op.verb == Verb::shutdown;
+    past_.half_closed = past_.half_closed || op.verb == Verb::shutdown;
     past_.forked = past_.forked || op.verb == Verb::fork;
     past_.outer_edge =
         past_.outer_edge ||

@@ -35,6 +35,22 @@ print("done", flush=True)
 """
 
 
+HALF_CLOSE = """
+import select, socket
+listener = socket.create_server(("127.0.0.1", 0))
+first = socket.create_connection(listener.getsockname())
+second, _ = listener.accept()
+first.sendall(b"1")
+assert second.recv(1) == b"1"
+first.shutdown(socket.SHUT_WR)
+poller = select.epoll()
+poller.register(first, select.EPOLLOUT | select.EPOLLET)
+assert poller.poll(0) == [(first.fileno(), select.EPOLLOUT)]
+print("more", len(poller.poll(0.2)))
+assert second.recv(1) == b""
+"""
+
+
 class EpollOnce(lib.Case):
     def test_connections_that_go_to_tcp_with_bytes(self):
         server = raw.Server()
@@ -52,6 +68,13 @@ class EpollOnce(lib.Case):
                 sock.close()
         client.expect("^done", 60)
         client.finish()
+
+    def test_a_half_close_is_one_edge(self):
+        """On TCP the acknowledgement of the FIN, which may wait 40 ms, is another one."""
+        program = self.start([lib.PYTHON, "-c", HALF_CLOSE], wrap=lib.WRAP_C)
+        self.assertIn(program.finish(), ("more 0\n",) if lib.WRAP_C else ("more 0\n", "more 1\n"))
+        if lib.WRAP_C:
+            self.assertEqual(program.stats()["accelerated"], 2)
 
 
 if __name__ == "__main__":
