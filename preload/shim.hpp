@@ -32,7 +32,7 @@ public:
     /// The number was closed or replaced: forgets it; the last number of a Socket ends its connection.
     /// Called before the real close, so that our last words still find the TCP connection.
     void forget(int fd, NumberGone how = NumberGone::closed);
-    /// The same for a Socket's number that is another connection's from now on: no call finds neither.
+    /// The same for a Socket's number that is another connection's from now on: each call finds one of the two.
     void replace(int fd, Socket& by);
     /// Sets or clears the "active" tag of all numbers that name the socket.
     void retag(const Socket& socket, bool active) noexcept;

@@ -22,15 +22,13 @@ bool is_tcp_stream(int domain, int type, int protocol) noexcept {
            (protocol == 0 || protocol == IPPROTO_TCP);
 }
 
-/// The family of a TCP stream socket; AF_UNSPEC: it is none.
-int tcp_family(int fd) noexcept {
+bool is_tcp_stream(int fd) noexcept {
     const auto option = [fd](int name) noexcept {
         int value = -1;
         socklen_t length = sizeof(value);
         return raw::getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
     };
-    const int domain = option(SO_DOMAIN);
-    return is_tcp_stream(domain, option(SO_TYPE), option(SO_PROTOCOL)) ? domain : AF_UNSPEC;
+    return is_tcp_stream(option(SO_DOMAIN), option(SO_TYPE), option(SO_PROTOCOL));
 }
 
 /// A listener that came to us by inheritance (activation, exec): found at its first accept().
@@ -40,7 +38,7 @@ Socket* adopt_listener(Shim& shim, int fd) {
     if (raw::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) != 0 || value == 0) {
         return nullptr;
     }
-    if (tcp_family(fd) == AF_UNSPEC) {
+    if (!is_tcp_stream(fd)) {
         return nullptr;
     }
     Socket* socket = shim.process.acquire_socket(fd, SocketKind::listener);
@@ -70,7 +68,7 @@ bool purged(Shim& shim, int fd) {
 }  // namespace
 
 Socket* follow_passed_by(Shim& shim, int fd) {
-    if (tcp_family(fd) == AF_UNSPEC || shim.in_vfork_child()) {
+    if (!is_tcp_stream(fd) || shim.in_vfork_child()) {
         return nullptr;
     }
     const std::lock_guard guard(shim.process.lifecycle_mutex());

@@ -182,9 +182,8 @@ ssize_t splice(Shim& shim,
     if (count == 0) {
         return 0;
     }
-    const ssize_t n = source != nullptr ? splice_to_pipe(shim, *source, out_fd, count, flags)
-                                        : splice_from_pipe(shim, *target, in_fd, count, flags);
-    return n;
+    return source != nullptr ? splice_to_pipe(shim, *source, out_fd, count, flags)
+                             : splice_from_pipe(shim, *target, in_fd, count, flags);
 }
 
 } // namespace smcd::preload::calls

@@ -27,7 +27,7 @@ public:
           option_(option) {}
 
     [[nodiscard]] bool non_blocking() const noexcept { return non_blocking_; }
-    /// Before each sleep. false: the connection has been closed; the call fails with EBADF.
+    /// Before each sleep. false: the connection has been closed; a call that has moved nothing ends with kUseTcp.
     [[nodiscard]] bool hold(Process& process) noexcept { return guard_.enter(process, socket_); }
     void end(Process& process) noexcept { guard_.leave(process); }
     /// Monotonic, or kForever. Computed at the first need: the fast path does not read the clock.
