@@ -88,6 +88,21 @@ def publish():
                       WRAP_C=shlex.join(WRAP_C))
 
 
+def whereabouts(pid):
+    """Where the threads of a process and of its children are: state, time of CPU, what they wait for, system call."""
+    lines = ""
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            stat = (task / "stat").read_text().rsplit(")", 1)[1].split()
+            lines += (f"  {pid}/{task.name} {(task / 'comm').read_text().strip()}: {stat[0]}, ticks {stat[11]} and "
+                      f"{stat[12]}, {(task / 'wchan').read_text()}, call {(task / 'syscall').read_text().strip()}\n")
+            children = (task / "children").read_text().split()
+        except OSError:
+            continue
+        lines += "".join(map(whereabouts, children))
+    return lines
+
+
 class Process:
     """A running program: its output by lines, its exit, its statistics."""
 
@@ -103,6 +118,7 @@ class Process:
                                           stdout=subprocess.PIPE, stderr=stderr_file,
                                           env=environment, start_new_session=True)
         self.pid = self.popen.pid
+        self.beside = [self]  # all programs of the test
         self.output = bytearray()
         self._lines = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -122,9 +138,9 @@ class Process:
                 line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
                 raise Failure(f"{self}: no line like {pattern!r} in {seconds * SCALE:.0f} s\n"
-                              f"{self.report()}") from None
+                              f"{self.reports()}") from None
             if line is None:
-                raise Failure(f"{self}: ended without a line like {pattern!r}\n{self.report()}")
+                raise Failure(f"{self}: ended without a line like {pattern!r}\n{self.reports()}")
             match = re.search(pattern, line)
             if match:
                 return match
@@ -144,7 +160,7 @@ class Process:
             status = self.popen.wait(seconds * SCALE)
         except subprocess.TimeoutExpired:
             raise Failure(f"{self}: still running after {seconds * SCALE:.0f} s\n"
-                          f"{self.report()}") from None
+                          f"{self.reports()}") from None
         self._reader.join(5.0)
         if not self._reader.is_alive():
             self._close()  # a test may start more programs than it may have descriptors
@@ -154,7 +170,7 @@ class Process:
         """Waits for a successful end and returns the whole output as text."""
         status = self.wait(seconds)
         if status != 0:
-            raise Failure(f"{self}: exit status {status}\n{self.report()}")
+            raise Failure(f"{self}: exit status {status}\n{self.reports()}")
         return self.output.decode(errors="replace")
 
     def alive(self):
@@ -198,9 +214,13 @@ class Process:
     def report(self):
         """The last words of the program, for a failure message."""
         state = "running" if self.alive() else f"exit status {self.popen.returncode}"
-        return (f"  [{state}] {shlex.join(self.args)}\n"
+        return (f"  [{state}] {shlex.join(self.args)}\n{whereabouts(self.pid)}"
                 f"  stdout: {self.output.decode(errors='replace')[-1500:]}\n"
                 f"  stderr: {self.stderr()[-1500:]}")
+
+    def reports(self):
+        """That of each program of the test: which of both ends has failed is often told by the other."""
+        return "\n".join(process.report() for process in self.beside)
 
     def stats(self):
         """The lines that this program and its children wrote at their exit, added up; devices are counted."""
@@ -251,6 +271,7 @@ class Case(unittest.TestCase):
     def start(self, args, wrap=(), **options):
         process = Process(args, wrap, self.folder, **options)
         self.processes.append(process)
+        process.beside = self.processes
         return process
 
     def server(self, *args, **options):
