@@ -14,8 +14,9 @@
 namespace smcd {
 namespace {
 
-/// The progress thread holds the lock for one step of a handshake; a call that a signal has interrupted holds it for good.
-constexpr std::uint64_t kLockNs = 20 * kNsPerMs;
+/// The progress thread holds the lock for one step of a handshake, on a busy machine for some of its time slices more; a call
+/// that a signal has interrupted holds it for good.
+constexpr std::uint64_t kLockNs = 200 * kNsPerMs;
 
 bool awaits_own_client(const Socket& socket) noexcept {
     return socket.kind.load(std::memory_order_acquire) == SocketKind::connection && socket.phase() == Phase::handshake &&
