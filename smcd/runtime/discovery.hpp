@@ -42,7 +42,8 @@ public:
     [[nodiscard]] virtual DiscoveryMark mark(int fd, MarkKind kind) = 0;
     /// Client, once established (or failed): restores what mark() changed.
     virtual void unmark(int fd, const DiscoveryMark& mark) = 0;
-    /// Client, once established: Reason::none if the other end is the very socket that probe() spoke of.
+    /// Client, once established: Reason::none if the other end is the very socket that probe() spoke of. Server, with false:
+    /// if the client is in this network namespace.
     [[nodiscard]] virtual Reason confirm(int fd, bool beyond) = 0;
 
     /// Server, after listen(): makes the listener discoverable; the returned descriptor keeps it so.

@@ -253,6 +253,7 @@ bool return_to_tcp(Process& process, Socket& socket, Reason reason) {
     const int saved = errno;
     const std::uint64_t end = monotonic_ns() + kAnswerLimitNs;
     handshake_resolve(process, socket, reason, kDecideLimitNs);
+    settle_await_proposal(process, socket);
     settle_await_clc(process, socket, kLateMessageLimitNs);
     for (;;) {
         const Phase phase = socket.phase();

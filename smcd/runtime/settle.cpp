@@ -26,6 +26,11 @@ constexpr std::uint64_t kFragmentPatienceNs = 100 * kNsPerMs;
 /// A Decline that crossed ours was written before ours could be read.
 constexpr std::uint64_t kCrossingLimitNs = 10 * kNsPerMs;
 
+/// A client is that late when the machine has no time for it, or when it is stopped.
+constexpr std::uint64_t kProposalLimitNs = 10 * kNsPerSecond;
+/// After so long it is worth asking whether the client can send a Proposal at all.
+constexpr std::uint64_t kProposalSoonNs = 5 * kNsPerMs;
+
 /// Takes the peer's return frame out of the stream, and doorbell bytes in front of it. true: the question is decided.
 bool swallow_frame(const Socket& socket, const InboundView& view) {
     const auto inbound = view.span();
@@ -95,6 +100,12 @@ bool answer_late_proposal(Socket& socket, Reason reason) {
     state->owes_answer = false;
     const clc::Message message = clc::late_decline(reason);
     return write_outbound(socket, message.span());
+}
+
+/// Whether the client of a marked connection is one that sends Proposals: somebody in this network namespace, or on the fabric.
+/// Other machines may use the mark for purposes of their own.
+bool can_propose(Process& process, const Socket& socket) {
+    return process.devices().fabric() != nullptr || process.discovery().confirm(socket.fd, false) == Reason::none;
 }
 
 /// Application threads append to the pre-buffer under this lock: none comes between the last look and the step. false: one
@@ -189,6 +200,30 @@ void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns) 
         if (expected() && answer_late_proposal(socket, reason)) {
             end = monotonic_ns() + kCrossingLimitNs;
         }
+    }
+}
+
+void settle_await_proposal(Process& process, Socket& socket) {
+    const auto expected = [&socket] {
+        return socket.phase() == Phase::settling && socket.handshake != nullptr && socket.handshake->expects_proposal &&
+               (socket.live_block().flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
+    };
+    const auto await = [&](std::uint64_t limit_ns) {
+        const std::uint64_t end = monotonic_ns() + limit_ns;
+        while (expected() && monotonic_ns() < end) {
+            pollfd wait{socket.fd, POLLIN, 0};
+            raw::poll(&wait, 1, 1);
+            handshake_drive(process, socket);
+        }
+    };
+    await(kProposalSoonNs);
+    if (!expected() || !can_propose(process, socket)) {
+        return;
+    }
+    await(kProposalLimitNs);
+    if (expected()) {
+        dissolve_tcp(socket.fd);
+        handshake_drive(process, socket);
     }
 }
 

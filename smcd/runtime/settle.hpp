@@ -27,6 +27,10 @@ enum class SettlingCall { receive, other };
 /// Waits up to limit_ns for the CLC message that may still come; a Proposal that comes is declined. While no other thread
 /// uses the socket: before an exec, and on the way to TCP.
 void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns);
+/// Before whoever knows nothing of CLC gets the connection: waits for the Proposal of a client that has marked its SYN and can
+/// send one. It comes as soon as the client runs, on a busy machine after seconds; one that stays out for ten costs the
+/// connection, which is reset. An application thread.
+void settle_await_proposal(Process& process, Socket& socket);
 /// Ends the TCP connection as a reset for both sides; the descriptor stays open.
 void dissolve_tcp(int fd) noexcept;
 /// Before the last close of a connection that is still settling: sends the FIN ahead, so that bytes of CLC that nobody will
