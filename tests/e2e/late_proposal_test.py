@@ -7,6 +7,7 @@ import time
 import clc
 import lib
 import raw
+from fabric import SERVER_IP, FabricCase
 from handshake import HandshakeCase
 
 PAUSE = 0.5  # seconds that the client is late
@@ -16,7 +17,7 @@ SERVER = """
 import array, os, socket, subprocess, sys
 OTHER = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 READ = [sys.executable, "-c", "import os\\nwhile data := os.read(0, 65536): os.write(1, data)"]
-listener = socket.create_server(("127.0.0.1", 0))
+listener = socket.create_server((sys.argv[1], 0))
 print("port", listener.getsockname()[1], flush=True)
 
 def read_all(sock):
@@ -36,6 +37,7 @@ def passed(sock):
     one, two = socket.socketpair()
     one.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))])
     two.recv(1)  # the descriptor is closed on the way
+    print("handed over", flush=True)
     return read_all(sock)
 
 def spawned(sock):
@@ -61,11 +63,21 @@ for word in sys.stdin:
     sock.close()
 """
 
+# On a network where the mark means something else.
+STRANGER = """
+import socket, sys
+sock = socket.socket()
+sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, %d)
+sock.connect((sys.argv[1], int(sys.argv[2])))
+sys.stdin.readline()
+sock.sendall(%r)
+""" % (raw.MARK, TAIL)
+
 
 class LateProposal(HandshakeCase):
     def setUp(self):
         super().setUp()
-        self.process = self.server(lib.PYTHON, "-c", SERVER)
+        self.process = self.server(lib.PYTHON, "-c", SERVER, "127.0.0.1")
         self.port = self.process.port()
 
     def hand_over(self, how, *pieces):
@@ -126,6 +138,19 @@ class LateProposal(HandshakeCase):
         for how in ("on_request", "passed", "spawned", "executed"):
             with self.subTest(how):
                 self.assertEqual(self.hand_over(how), b"")
+
+
+class Stranger(FabricCase):
+    def test_a_mark_from_another_machine_is_not_waited_for(self):
+        server = self.server(lib.PYTHON, "-c", SERVER, SERVER_IP,
+                             wrap=["ip", "netns", "exec", self.names[0], *lib.WRAP_S])
+        port = server.port()
+        server.say("passed")
+        client = self.client(lib.PYTHON, "-c", STRANGER, SERVER_IP, port,
+                             wrap=["ip", "netns", "exec", self.names[1]])
+        server.expect("^handed over")
+        client.say("now")
+        self.assertEqual(server.expect("^(?:read (.*)|reset)$").group(1), TAIL.hex())
 
 
 if __name__ == "__main__":
