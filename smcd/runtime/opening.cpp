@@ -144,11 +144,11 @@ OpenedServer opened_server(Process& process, Socket& socket, const Socket& liste
         }
         return {};
     }
-    if (process.sandboxed() || listener.stays_on_tcp) {
-        return {ServerOpening::refused, process.sandboxed() ? Reason::unsupported_call : Reason::unsupported_option};
-    }
     if (marked == Marked::unknown) {
         return {ServerOpening::refused, Reason::client_not_marked};
+    }
+    if (process.sandboxed() || listener.stays_on_tcp) {
+        return {ServerOpening::refused, process.sandboxed() ? Reason::unsupported_call : Reason::unsupported_option};
     }
     static_cast<void>(process.ready_for_smc()); // asked again by the handshake, which declines without
     return {ServerOpening::handshake, Reason::none};

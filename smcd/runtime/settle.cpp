@@ -28,7 +28,7 @@ constexpr std::uint64_t kCrossingLimitNs = 10 * kNsPerMs;
 
 /// A client is that late when the machine has no time for it, or when it is stopped.
 constexpr std::uint64_t kProposalLimitNs = 10 * kNsPerSecond;
-/// After so long it is worth asking whether the client can send a Proposal at all.
+/// After so long it is worth asking whether the client will send a Proposal at all.
 constexpr std::uint64_t kProposalSoonNs = 5 * kNsPerMs;
 
 /// Takes the peer's return frame out of the stream, and doorbell bytes in front of it. true: the question is decided.
@@ -102,10 +102,12 @@ bool answer_late_proposal(Socket& socket, Reason reason) {
     return write_outbound(socket, message.span());
 }
 
-/// Whether the client of a marked connection is one that sends Proposals: somebody in this network namespace, or on the fabric.
+/// Whether a Proposal is to be counted on: the client's mark was seen, and it is in this network namespace or on the fabric.
 /// Other machines may use the mark for purposes of their own.
-bool can_propose(Process& process, const Socket& socket) {
-    return process.devices().fabric() != nullptr || process.discovery().confirm(socket.fd, false) == Reason::none;
+bool will_propose(Process& process, const Socket& socket) {
+    const auto reason = static_cast<Reason>(socket.block->reason.load(std::memory_order_relaxed));
+    return reason != Reason::client_not_marked &&
+           (process.devices().fabric() != nullptr || process.discovery().confirm(socket.fd, false) == Reason::none);
 }
 
 /// Application threads append to the pre-buffer under this lock: none comes between the last look and the step. false: one
@@ -217,7 +219,7 @@ void settle_await_proposal(Process& process, Socket& socket) {
         }
     };
     await(kProposalSoonNs);
-    if (!expected() || !can_propose(process, socket)) {
+    if (!expected() || !will_propose(process, socket)) {
         return;
     }
     await(kProposalLimitNs);

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import late_proposal_test
 import lib
 
 COOKIES = "/proc/sys/net/ipv4/tcp_syncookies"
@@ -30,6 +31,16 @@ class SynCookies(lib.Case):
             client = self.client(lib.program("e2e_actor"), f"connect:{port}", "recv:11",
                                  "send:hello", "shutdown:wr", "recv-all")
             self.assertIn("220 ready", client.finish(30))
+
+    def test_a_silent_client_is_not_waited_for(self):
+        """It may be a plain one, to which whoever gets the connection will speak first."""
+        server = self.server(lib.PYTHON, "-c", late_proposal_test.SERVER, "127.0.0.1")
+        port = server.port()
+        server.say("passed")
+        client = self.client(lib.PYTHON, "-c", late_proposal_test.STRANGER, "127.0.0.1", port, wrap=())
+        server.expect("^handed over")
+        client.say("now")
+        self.assertEqual(server.expect("^(?:read (.*)|reset)$").group(1), late_proposal_test.TAIL.hex())
 
 
 def main():
