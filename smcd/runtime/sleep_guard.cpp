@@ -154,24 +154,38 @@ void drop_abandoned_sleeps(Process& process) noexcept {
     }
 }
 
+namespace {
+
+/// The sleepers go on behind a descriptor of ours, and those that are about to fall asleep do not.
+void part_from_number(Process& process, Socket& socket, NumberGone how) noexcept {
+    static_cast<void>(keep_open(process, socket));
+    socket.number_gone.store(how, std::memory_order_release);
+    if (socket.accelerated()) {
+        stop_falling_asleep(*socket.channel.own_bells);
+    } else if (socket.block != nullptr) {
+        socket.block->local.sequence.fetch_add(1, std::memory_order_seq_cst); // the same in wait_for_phase()
+    }
+}
+
+}  // namespace
+
 bool may_end_now(Process& process, Socket& socket, NumberGone how) noexcept {
     drop_abandoned_sleeps(process);
-    if (has_sleepers(socket)) {
-        static_cast<void>(keep_open(process, socket));
-        // In front of the exchange: behind it the last of them may end the connection at any moment.
-        socket.number_gone.store(how, std::memory_order_release);
-        if (socket.accelerated()) {
-            stop_falling_asleep(*socket.channel.own_bells);
-        } else if (socket.block != nullptr) {
-            socket.block->local.sequence.fetch_add(1, std::memory_order_seq_cst); // the same in wait_for_phase()
+    bool parted = false;
+    std::uint32_t seen = socket.sleepers.load(std::memory_order_acquire);
+    for (;;) {
+        // In front of the exchange: behind it the last of them may end the connection at any moment. One that comes in between
+        // makes the exchange fail: it would go on with a number that is another file's.
+        if ((seen & kCount) != 0 && !parted) {
+            part_from_number(process, socket, how);
+            parted = true;
+            seen = socket.sleepers.load(std::memory_order_acquire);
+        }
+        const std::uint32_t next = (seen & kCount) == 0 ? kEnded : seen | kEndsLast;
+        if (socket.sleepers.compare_exchange_weak(seen, next, std::memory_order_acq_rel)) {
+            return next == kEnded;
         }
     }
-    std::uint32_t seen = socket.sleepers.load(std::memory_order_relaxed);
-    std::uint32_t next = 0;
-    do {
-        next = (seen & kCount) == 0 ? kEnded : seen | kEndsLast;
-    } while (!socket.sleepers.compare_exchange_weak(seen, next, std::memory_order_acq_rel));
-    return next == kEnded;
 }
 
 bool has_sleepers(const Socket& socket) noexcept {
