@@ -80,11 +80,16 @@ class LateProposal(HandshakeCase):
         self.process = self.server(lib.PYTHON, "-c", SERVER, "127.0.0.1")
         self.port = self.process.port()
 
-    def hand_over(self, how, *pieces):
-        """What is read of a client's pieces, each behind a pause."""
+    def handed_over(self, how):
+        """A client's connection whose other end is on its way to TCP."""
         self.process.say(how)
         sock = self.dial(self.port)
         self.process.expect("^accepted")
+        return sock
+
+    def hand_over(self, how, *pieces):
+        """What is read of a client's pieces, each behind a pause."""
+        sock = self.handed_over(how)
         sender = threading.Thread(target=self.send_late, args=(sock, pieces))
         sender.start()
         read = self.process.expect("^(?:read (.*)|reset)$").group(1)
@@ -109,9 +114,7 @@ class LateProposal(HandshakeCase):
         """A client of ours waits for an answer, and sends its bytes behind it."""
         if not lib.WRAP_S:
             self.skipTest("nobody answers")
-        self.process.say("passed")
-        sock = self.dial(self.port)
-        self.process.expect("^accepted")
+        sock = self.handed_over("passed")
         time.sleep(PAUSE)
         sock.sendall(self.real_proposal())
         self.assertEqual(clc.first_message(raw.message(sock))[0], clc.DECLINE)
@@ -123,9 +126,7 @@ class LateProposal(HandshakeCase):
         """Nobody knows what it will send."""
         if not lib.WRAP_S:
             self.skipTest("any silence is taken")
-        self.process.say("passed")
-        sock = self.dial(self.port)
-        self.process.expect("^accepted")
+        sock = self.handed_over("passed")
         self.process.expect("^reset$", 30)
         self.assertEqual(raw.receive_all(sock), (b"", "reset"))
 
