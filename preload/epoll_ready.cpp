@@ -26,21 +26,23 @@ std::uint64_t mix(std::uint64_t mark, std::uint64_t value) noexcept {
     return (mark ^ value) * kPrime;
 }
 
-/// In an arrival mark: the peer's end and a reset, which wake everybody.
-constexpr std::uint64_t kEndMark = 3;
-
-/// Changes with whatever wakes those who wait for data.
+/// Changes with what wakes those who wait for data.
 std::uint64_t arrival_of(Socket& socket) noexcept {
     const std::uint32_t events = socket.tcp_events.load(std::memory_order_acquire);
+    return socket.phase() == Phase::smc ? mix(RxPath(socket.channel).arrival_mark(), events) : events;
+}
+
+/// Changes with what wakes everybody: shutdown(), the peer's end, a reset.
+std::uint32_t ends_of(Socket& socket) noexcept {
+    const std::uint32_t shutdowns = socket.shutdowns.load(std::memory_order_acquire);
     if (socket.phase() != Phase::smc) {
-        return std::uint64_t{events} << 2U;
+        return shutdowns << 2U;
     }
     const std::uint32_t peer = socket.block->rx.peer_flags.load(std::memory_order_relaxed);
     const bool reset = (peer & kPeerConnAbort) != 0 ||
                        (socket.block->flags.load(std::memory_order_relaxed) & kFlagReset) != 0;
     const bool ended = (peer & (kPeerDoneWriting | kPeerConnClosed)) != 0;
-    return mix(RxPath(socket.channel).arrival_mark(), events) << 2U | (reset ? 2U : 0U) |
-           (ended ? 1U : 0U);
+    return shutdowns << 2U | (reset ? 2U : 0U) | (ended ? 1U : 0U);
 }
 
 } // namespace
@@ -58,16 +60,18 @@ PollMask EpollSet::due(Entry& entry) noexcept {
         return wanted;
     }
     const std::uint64_t arrival = arrival_of(socket);
+    const std::uint32_t ends = ends_of(socket);
     const std::uint32_t stalls = socket.send_stalls.load(std::memory_order_relaxed);
     // As the kernel's wake-up: for entries that ask for data, above the low-water mark; then whatever is true is told.
     const bool arrived = arrival != entry.seen_arrival && (entry.interest.events & kData) != 0 &&
                          ((mask & EPOLLIN) != 0 || socket.low_water <= 1);
-    const bool ended = ((arrival ^ entry.seen_arrival) & kEndMark) != 0;
+    const bool ended = ends != entry.seen_ends;
     const bool drained = stalls != entry.seen_stalls && (mask & EPOLLOUT) != 0;
     const bool changed = (mask & ~entry.seen_mask & (entry.interest.events | kEnds)) != 0;
     const bool news = entry.fresh || arrived || ended || drained || changed;
     entry.seen_mask = mask;
     entry.seen_arrival = arrival;
+    entry.seen_ends = ends;
     if ((mask & EPOLLOUT) != 0) {
         entry.seen_stalls = stalls;
     }
@@ -178,7 +182,7 @@ std::uint64_t EpollSet::ready_mark() {
             const std::uint32_t stalls = copy.socket->send_stalls.load(std::memory_order_relaxed);
             const bool data = (copy.interest.events & kData) != 0;
             std::uint64_t own = mix(mix(kMarkBegin, static_cast<std::uint64_t>(copy.fd)), mask);
-            own = mix(own, arrival_of(*copy.socket) & (data ? ~0ULL : kEndMark));
+            own = mix(mix(own, ends_of(*copy.socket)), data ? arrival_of(*copy.socket) : 0);
             sum += mix(own, (mask & EPOLLOUT) != 0 ? stalls : 0);
             found = true;
         }

@@ -49,6 +49,7 @@ public:
         bool disabled = false;  ///< EPOLLONESHOT has fired
         bool fresh = true;      ///< ADD or MOD since the last report: report what is there
         std::uint64_t seen_arrival = 0;
+        std::uint32_t seen_ends = 0;
         std::uint32_t seen_stalls = 0;
         PollMask seen_mask = 0;
         std::uint32_t hot_at = kCold; ///< its place in hot_

@@ -195,6 +195,7 @@ void Process::recycle(Socket& socket) {
     socket.profile.store(nullptr, std::memory_order_relaxed);
     socket.watch_epoch.store(0, std::memory_order_relaxed);
     socket.tcp_events.store(0, std::memory_order_relaxed);
+    socket.shutdowns.store(0, std::memory_order_relaxed);
     free_sockets_.push_back(&socket);
 }
 

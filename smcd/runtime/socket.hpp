@@ -121,7 +121,8 @@ public:
     DiscoveryMark mark;
     TcpAddress destination;                   ///< client: as given to connect()
     std::atomic<std::uint32_t> send_stalls{0}; ///< sends that found too little space (edges of EPOLLOUT)
-    std::atomic<std::uint32_t> tcp_events{0}; ///< edges of EPOLLIN beside arriving bytes: events of TCP outside Phase::smc, shutdown(), SO_RCVLOWAT
+    std::atomic<std::uint32_t> tcp_events{0}; ///< edges of EPOLLIN beside arriving bytes: events of TCP outside Phase::smc, SO_RCVLOWAT
+    std::atomic<std::uint32_t> shutdowns{0};  ///< calls of shutdown(): edges for everybody
     std::atomic<std::uint32_t> watch_epoch{0}; ///< progress thread that watches the descriptor; 0: none
     std::atomic<std::uint32_t> sleepers{0};   ///< sleep_guard.hpp
     std::atomic<NumberGone> number_gone{NumberGone::no}; ///< while calls hold it; waiting.hpp

@@ -77,8 +77,7 @@ int shut_down(Process& process, Socket& socket, int how) {
     if (socket.phase() == Phase::smc && !reset) {
         stream_tell_ends(socket);
     }
-    socket.send_stalls.fetch_add(1, std::memory_order_relaxed);  // an edge, as on TCP, even if no bit changes ...
-    socket.tcp_events.fetch_add(1, std::memory_order_release);   // ... for whoever waits for data, too
+    socket.shutdowns.fetch_add(1, std::memory_order_release);  // an edge, as on TCP, even if no bit changes
     process.wake_local(socket);
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
     const bool nothing_left =
