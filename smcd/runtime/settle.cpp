@@ -110,6 +110,23 @@ bool will_propose(Process& process, const Socket& socket) {
            (process.devices().fabric() != nullptr || process.discovery().confirm(socket.fd, false) == Reason::none);
 }
 
+/// Whether a CLC message of the peer may still come.
+bool expects_message(Socket& socket) noexcept {
+    return socket.phase() == Phase::settling &&
+           (socket.live_block().flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
+}
+
+bool expects_proposal(Socket& socket) noexcept {
+    return expects_message(socket) && socket.handshake != nullptr && socket.handshake->expects_proposal;
+}
+
+/// One look at what has come, within a millisecond.
+void await_step(Process& process, Socket& socket) {
+    pollfd wait{socket.fd, POLLIN, 0};
+    raw::poll(&wait, 1, 1);
+    handshake_drive(process, socket);
+}
+
 /// Application threads append to the pre-buffer under this lock: none comes between the last look and the step. false: one
 /// came before, and drives the handshake itself.
 template <typename Step>
@@ -189,41 +206,29 @@ int take_settling_error(Process& process, Socket& socket, SettlingCall call) {
 }
 
 void settle_await_clc(Process& process, Socket& socket, std::uint64_t limit_ns) {
-    const auto expected = [&socket] {
-        return socket.phase() == Phase::settling &&
-               (socket.live_block().flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
-    };
     const auto reason = static_cast<Reason>(socket.live_block().reason.load(std::memory_order_relaxed));
     std::uint64_t end = monotonic_ns() + limit_ns;
-    while (expected() && monotonic_ns() < end) {
-        pollfd wait{socket.fd, POLLIN, 0};
-        raw::poll(&wait, 1, 1);
-        handshake_drive(process, socket);
-        if (expected() && answer_late_proposal(socket, reason)) {
+    while (expects_message(socket) && monotonic_ns() < end) {
+        await_step(process, socket);
+        if (expects_message(socket) && answer_late_proposal(socket, reason)) {
             end = monotonic_ns() + kCrossingLimitNs;
         }
     }
 }
 
 void settle_await_proposal(Process& process, Socket& socket) {
-    const auto expected = [&socket] {
-        return socket.phase() == Phase::settling && socket.handshake != nullptr && socket.handshake->expects_proposal &&
-               (socket.live_block().flags.load(std::memory_order_acquire) & kFlagSwallow) != 0;
-    };
     const auto await = [&](std::uint64_t limit_ns) {
         const std::uint64_t end = monotonic_ns() + limit_ns;
-        while (expected() && monotonic_ns() < end) {
-            pollfd wait{socket.fd, POLLIN, 0};
-            raw::poll(&wait, 1, 1);
-            handshake_drive(process, socket);
+        while (expects_proposal(socket) && monotonic_ns() < end) {
+            await_step(process, socket);
         }
     };
     await(kProposalSoonNs);
-    if (!expected() || !will_propose(process, socket)) {
+    if (!expects_proposal(socket) || !will_propose(process, socket)) {
         return;
     }
     await(kProposalLimitNs);
-    if (expected()) {
+    if (expects_proposal(socket)) {
         dissolve_tcp(socket.fd);
         handshake_drive(process, socket);
     }
