@@ -127,8 +127,8 @@ ssize_t set_option(
     if (rc == 0 && level == SOL_SOCKET) {
         note_socket_option(socket, name, value, length);
         if (name == SO_RCVLOWAT && socket.accelerated()) {
-            if ((stream_poll(socket) & POLLIN) != 0) {
-                socket.tcp_events.fetch_add(1, std::memory_order_release);  // an edge: TCP looks at its data again
+            if (stream_tells_of_data(socket)) {
+                socket.tcp_events.fetch_add(1, std::memory_order_release);  // an edge
             }
             shim.process.wake_local(socket);  // what is there may be enough now
         }

@@ -55,6 +55,10 @@ void stream_keep_error(Socket& socket, int error) noexcept;
 /// Takes no step of a handshake; call handshake_drive() for that first.
 PollMask stream_poll(Socket& socket, PollMask wanted = ~PollMask{}) noexcept;
 
+/// Phase::smc: whether TCP would tell of its data again, as it does when SO_RCVLOWAT is set: as many bytes as that, or the
+/// peer's end. A reset and an own shutdown() make readable, and are no data.
+[[nodiscard]] bool stream_tells_of_data(Socket& socket) noexcept;
+
 /// Asks the peer (Phase::smc), and this process, to ring the doorbell at news of data or space. Look again behind a full
 /// fence. At least one of both, so that the peer's end and reset ring, too. What is armed is left alone.
 void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool space) noexcept;

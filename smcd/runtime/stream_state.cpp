@@ -159,6 +159,15 @@ PollMask stream_poll(Socket& socket, PollMask wanted) noexcept {
     return mask;
 }
 
+bool stream_tells_of_data(Socket& socket) noexcept {
+    if (socket.phase() != Phase::smc) {
+        return false;
+    }
+    const std::uint32_t unread = RxPath(socket.channel).readable();
+    const std::uint32_t peer = socket.live_block().rx.peer_flags.load(std::memory_order_relaxed);
+    return (unread != 0 && unread >= socket.low_water) || (peer & (kPeerDoneWriting | kPeerConnClosed)) != 0;
+}
+
 void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool space) noexcept {
     const std::uint64_t bit = std::uint64_t{1} << door;
     // No locked instruction and no bounce for what is armed. sync: local-bell. A bit that is still set is seen by the next
