@@ -257,7 +257,9 @@ void take(Line& line, Measured&& measured, std::uint32_t repetition, Result& res
     sample.set_repetition(repetition);
     line.series.set_congestion(measured.congestion);
     line.latency.add(measured.latency);
-    result.failed = result.failed || sample.failed();
+    if (sample.failed() && result.failure.empty()) {
+        result.failure = std::string(name_of(line.plan.path)) + ": " + sample.reason();
+    }
     result.fell_back = result.fell_back ||
                        (is_subject(line.plan.path) && !sample.failed() && !sample.accelerated());
 }

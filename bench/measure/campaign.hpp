@@ -53,7 +53,7 @@ struct Line {
 struct Result {
     Report report; ///< whole but for the series, which are in `lines`
     std::vector<Line> lines;
-    bool failed = false;    ///< a sample failed
+    std::string failure;    ///< of the first sample that failed: its path and why; empty: none did
     bool fell_back = false; ///< a path of ours was on TCP
 };
 

@@ -132,7 +132,8 @@ std::string digest(const Typed& typed, Options& options) {
 }
 
 int status_of(const Options& options, const Result& result) {
-    if (result.failed) {
+    if (!result.failure.empty()) {
+        tools::complain("bench", result.failure);
         return tools::kExitFailure;
     }
     if (options.require_smc && result.fell_back) {

@@ -132,6 +132,12 @@ class BenchTest(unittest.TestCase):
         text, _ = bench(*words, SMCD_DISABLE="1")
         self.assertIn("on TCP: no connection was accelerated", text)
 
+    def test_a_failed_sample_is_said_in_quiet_runs_too(self):
+        text, error = bench("load", "--mps", "1", "-q", *SHORT, "-t", "0.001", "--through", "shim", "--against", "none",
+                            status=1)
+        self.assertEqual(text, "")
+        self.assertIn("shim: nothing was measured", error)
+
     def test_require_smc_is_about_every_connection(self):
         # A burst of short ones is left on TCP, when the machine is fast enough for it to be one.
         words = [SMCU, "bench", "request", *SHORT, "-n", "400", "--against", "none", "--require-smc", "--json"]
