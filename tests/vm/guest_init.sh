@@ -89,6 +89,8 @@ server)
     echo "server ready"
     ;;
 client)
+    # A SYN that is repeated until the server's machine is up belongs to a client that asked before anybody listened: TCP.
+    until ping -c 1 -W 1 10.99.0.1 >/dev/null 2>&1; do :; done
     send 7001 first
     # The same over plain TCP, to compare how the two end.
     (echo hello; sleep 1000) | socat "TCP:10.99.0.1:7004,retry=100,interval=0.2" STDIO &
