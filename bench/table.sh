@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The table of the speed targets: every scenario on TCP and through us in turns, with the machine's floor, in one run.
-# Installs what is missing, builds, measures (about twenty minutes on a quiet machine), prints the table and keeps
+# Installs what is missing, builds, measures (a quarter of an hour on a quiet machine), prints the table and keeps
 # it with raw data, commands and machine description in bench/results/table/, ready to be committed.
 #
 #   bash bench/table.sh [--rounds N] [--seconds S] [--only ROWS] [--out FOLDER] [--no-setup] [--list]

@@ -13,6 +13,7 @@ sys.path[:0] = [str(ROOT / "bench" / "table"), str(ROOT / "bench" / "demo")]
 import figures  # noqa: E402
 import main as table  # noqa: E402
 import rows  # noqa: E402
+import wakeups  # noqa: E402
 
 
 def sample(messages, failed=False, accelerated=True, p50=1.0):
@@ -33,6 +34,37 @@ REPORT = {"floor": {"cache_line_round_trip_ns": 400.0, "two_copy_ring_gb_per_s":
 def row(**more):
     base = {"name": "r", "title": "t", "published": "-", "required": 3, "aim": 5, "measure": rows.bench("rate")}
     return rows.Row(**{**base, **more})
+
+
+TRACE = """
+# tracer: nop
+ smcu-bench-11  [000] .....  7.000000: sys_enter: NR 44 (3, 7f, e, 4000, 0, 0)
+ smcu-bench-11  [000] d..1.  7.000004: sched_waking: comm=smcu-bench pid=12 prio=120 target_cpu=001
+ smcu-bench-11  [000] .....  7.000006: sys_exit: NR 44 = 14
+ smcu-bench-12  [001] .....  7.000030: sys_exit: NR 45 = 14
+ smcu-bench-12  [001] .....  7.000031: sys_enter: NR 44 (3, 7f, e, 4000, 0, 0)
+ smcu-bench-12  [001] d..1.  7.000036: sched_waking: comm=smcu-bench pid=11 prio=120 target_cpu=000
+ smcu-bench-12  [001] .....  7.000040: sys_exit: NR 44 = 14
+ smcu-bench-11  [000] .....  7.000061: sys_exit: NR 45 = 14
+ smcu-bench-11  [000] d..1.  7.000062: sched_waking: comm=smcu-bench pid=22 prio=120 target_cpu=000
+ smcu-bench-21  [000] .....  8.000000: sys_enter: NR 202 (7f69d6f1b010, 1, 7fffffff, 0, 0, 0)
+ smcu-bench-21  [000] d..1.  8.000001: sched_waking: comm=smcu-bench pid=22 prio=120 target_cpu=001
+ smcu-bench-22  [001] .....  8.000019: sys_exit: NR 202 = 0
+ smcu-bench-22  [001] d..1.  8.000019: sched_waking: comm=smcu-bench pid=21 prio=120 target_cpu=001
+ smcu-bench-22  [001] .....  8.000021: sys_enter: NR 202 (7f69d6f1b090, 1, 7fffffff, 0, 0, 0)
+ smcu-bench-22  [001] .....  8.000022: sys_enter: NR 202 (7f69d6f1b010, 0, 1, 0, 0, 0)
+ smcu-bench-21  [000] .....  8.000029: sys_exit: NR 202 = 0
+"""
+
+
+class WakeupsTest(unittest.TestCase):
+    def test_a_trace_is_cut_into_halves(self):
+        events = list(wakeups.parse(TRACE.splitlines()))
+        pairs = wakeups.pairs_of(events)
+        self.assertEqual(pairs, [(11, 12), (21, 22)])
+        cut = [[{part: round(us) for part, us in half.items()} for half in wakeups.halves(events, pair)] for pair in pairs]
+        self.assertEqual(cut[0], [{"program": 1, "reach": 30, "woken": 5}])
+        self.assertEqual(cut[1], [{"program": 2, "reach": 8, "woken": -2}])  # woken before there is a message
 
 
 class FigureTest(unittest.TestCase):
