@@ -23,6 +23,9 @@ constexpr int kStartMs = 20'000;
 constexpr double kPatienceS = 60;
 /// Opening and closing so many connections may take a while.
 constexpr double kPatiencePerConnectionS = 0.01;
+/// Where the number of messages is given: several times what a round trip of two sleepers and its bytes cost on TCP.
+constexpr double kPatiencePerMessageS = 300e-6;
+constexpr double kPatiencePerByteS = 10e-9;
 
 /// A file name of our own in the folder for temporary files.
 class StatsFile {
@@ -195,6 +198,12 @@ void fill_percentiles(Percentiles& percentiles, const Histogram& histogram, doub
     percentiles.set_count(static_cast<double>(histogram.count()));
 }
 
+double patience_s(const Plan& plan) noexcept {
+    const double each = kPatiencePerMessageS + kPatiencePerByteS * static_cast<double>(plan.message_bytes);
+    return plan.seconds + plan.warmup_s + kPatienceS + kPatiencePerConnectionS * plan.connections +
+           each * static_cast<double>(plan.count);
+}
+
 Measured run_sample(const Plan& plan) {
     Measured measured;
     const StatsFile file;
@@ -207,9 +216,7 @@ Measured run_sample(const Plan& plan) {
         });
     }
     const Workers workers = start(plan);
-    const double patience =
-        plan.seconds + plan.warmup_s + kPatienceS + kPatiencePerConnectionS * plan.connections;
-    const std::uint64_t deadline_ns = monotonic_ns() + static_cast<std::uint64_t>(patience * 1e9);
+    const std::uint64_t deadline_ns = monotonic_ns() + static_cast<std::uint64_t>(patience_s(plan) * 1e9);
     std::optional<WorkerResult> client;
     std::optional<WorkerResult> server;
     if (workers.error.empty()) {

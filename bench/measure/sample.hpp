@@ -13,6 +13,9 @@ struct Measured {
     std::string congestion;
 };
 
+/// How long a sample may take, in seconds, before it counts as hanging: several times what it takes on a slow TCP.
+[[nodiscard]] double patience_s(const Plan& plan) noexcept;
+
 /// Runs one sample; blocks for its time and some more. A failure stands in sample.failed and
 /// sample.reason.
 [[nodiscard]] Measured run_sample(const Plan& plan);

@@ -8,6 +8,7 @@
 
 #include "bench/measure/histogram.hpp"
 #include "bench/measure/plan.hpp"
+#include "bench/measure/sample.hpp"
 #include "bench/measure/statistics.hpp"
 #include "bench/measure/words.hpp"
 
@@ -135,6 +136,20 @@ TEST(PlanTest, SurvivesTheCommandLine) {
     auto wrong = words;
     wrong[1] = "pigeon";
     EXPECT_FALSE(parse_plan(wrong).has_value());
+}
+
+/// The preset rfc asks for a million round trips, which take TCP a minute where both ends sleep.
+TEST(PlanTest, PatienceGrowsWithTheMessagesAndTheirBytes) {
+    Plan plan;
+    plan.seconds = 2;
+    const double timed = patience_s(plan);
+    EXPECT_LT(timed, 120);
+    plan.count = 1'000'000;
+    plan.message_bytes = 100;
+    EXPECT_GT(patience_s(plan), 240);
+    plan.count = 1000;
+    plan.message_bytes = 64U << 20U;
+    EXPECT_GT(patience_s(plan), 600);
 }
 
 TEST(WordsTest, ModesSizesPathsAndCpus) {
