@@ -76,13 +76,12 @@ bool is_on(int name, const void* value, socklen_t length) noexcept {
 bool kernel_alone_serves(int level, int name, const void* value, socklen_t length) noexcept {
     if (level == IPPROTO_TCP) {
         return name == TCP_ULP || name == TCP_REPAIR || name == TCP_MD5SIG || name == TCP_MD5SIG_EXT ||
-               name == kTcpAoAddKey || (name == TCP_INQ && is_on(name, value, length));
+               name == kTcpAoAddKey;
     }
     if (level != SOL_SOCKET) {
         return false;
     }
     switch (name) {
-        case SO_ZEROCOPY:
         case SO_OOBINLINE:
             return true;
         case SO_TIMESTAMP_OLD:
@@ -124,6 +123,9 @@ ssize_t set_option(
         leave_to_kernel(shim, socket, fd);
     }
     const ssize_t rc = value_of(shim.real.setsockopt(fd, level, name, value, length));
+    if (rc == 0 && level == IPPROTO_TCP && name == TCP_INQ) {
+        socket.set_tells_inq(is_on(name, value, length));
+    }
     if (rc == 0 && level == SOL_SOCKET) {
         note_socket_option(socket, name, value, length);
         if (name == SO_RCVLOWAT && socket.accelerated()) {

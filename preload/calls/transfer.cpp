@@ -1,5 +1,6 @@
 // Calls that move bytes. Floor 4, HOT.
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -7,6 +8,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <utility>
 
 #include "preload/calls/calls.hpp"
 #include "preload/leaving.hpp"
@@ -73,6 +77,25 @@ int check_message(const msghdr* message) noexcept {
     return message->msg_iovlen > kVectorsMax ? EMSGSIZE : 0;
 }
 
+/// As put_cmsg() of the kernel: what does not fit is cut off, and said to be. room: bytes at msg_control.
+void put_inq(msghdr& message, std::size_t room, int inq) noexcept {
+    if (message.msg_control == nullptr || room < sizeof(cmsghdr)) {
+        message.msg_flags |= MSG_CTRUNC;
+        return;
+    }
+    if (room < CMSG_LEN(sizeof(inq))) {
+        message.msg_flags |= MSG_CTRUNC;
+    }
+    cmsghdr head{};
+    head.cmsg_len = std::min(CMSG_LEN(sizeof(inq)), room);
+    head.cmsg_level = IPPROTO_TCP;
+    head.cmsg_type = TCP_CM_INQ;
+    auto* const control = static_cast<std::byte*>(message.msg_control);
+    std::memcpy(control, &head, sizeof(head));
+    std::memcpy(control + sizeof(head), &inq, head.cmsg_len - sizeof(head));
+    message.msg_controllen = std::min(CMSG_SPACE(sizeof(inq)), room);
+}
+
 }  // namespace
 
 ssize_t receive(Shim& shim, Socket& socket, std::span<const iovec> buffers, int flags) {
@@ -128,9 +151,12 @@ ssize_t receive_message(Shim& shim, Socket& socket, msghdr* message, int flags) 
     const std::span<const iovec> buffers(message->msg_iov, message->msg_iovlen);
     const ssize_t n = receive(shim, socket, buffers, flags & ~MSG_CMSG_CLOEXEC);
     if (n >= 0) {
+        const std::size_t room = std::exchange(message->msg_controllen, 0);
         message->msg_namelen = 0;
-        message->msg_controllen = 0;
         message->msg_flags = flags & MSG_CMSG_CLOEXEC;  // the kernel gives it back
+        if (socket.tells_inq()) [[unlikely]] {
+            put_inq(*message, room, stream_inq(shim.process, socket));
+        }
     }
     return n;
 }

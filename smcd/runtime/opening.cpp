@@ -126,6 +126,7 @@ Arrival look_at_arrival(Process& process, int accepted_fd) {
 OpenedServer opened_server(Process& process, Socket& socket, const Socket& listener, Arrival arrival) {
     socket.receive_buffer_wish = listener.receive_buffer_wish;
     socket.low_water = listener.low_water;
+    socket.tells_inq_begun = listener.tells_inq();
     inherit_timeouts(socket, listener);
     if (const Profile* own = listener.profile.load(std::memory_order_acquire); own != nullptr) {
         process.set_profile(socket, *own);

@@ -182,6 +182,7 @@ void Process::recycle(Socket& socket) {
     socket.non_blocking.store(false, std::memory_order_relaxed);
     socket.receive_buffer_wish = 0;
     socket.low_water = 1;
+    socket.tells_inq_begun = false;
     socket.stands_for = 1;
     socket.group_listener = false;
     socket.linger_reset = false;
@@ -212,6 +213,7 @@ bool Process::make_connection(Socket& socket, Role role, Phase phase) {
         note_inode(socket);
     }
     socket.set_non_blocking(socket.non_blocking.load(std::memory_order_relaxed));
+    socket.set_tells_inq(socket.tells_inq_begun);
     socket.kind.store(SocketKind::connection, std::memory_order_release);
     if (phase != Phase::tcp) {
         set_low_water(socket, 1);

@@ -99,6 +99,7 @@ public:
     std::uint64_t send_timeout_ns = 0;
     std::uint32_t receive_buffer_wish = 0;    ///< SO_RCVBUF as set by the application; 0: never
     Relaxed<std::uint32_t> low_water = 1;     ///< SO_RCVLOWAT
+    Relaxed<bool> tells_inq_begun = false;    ///< TCP_INQ until there is a block; see tells_inq()
     std::uint32_t stands_for = 1;             ///< on TCP: how many connections its bytes are counted for; 0: none
     bool group_listener = false;
     bool linger_reset = false;                ///< SO_LINGER with timeout 0
@@ -154,6 +155,19 @@ public:
             block->flags.fetch_or(kFlagNonBlocking, std::memory_order_relaxed);
         } else if (block != nullptr) {
             block->flags.fetch_and(~kFlagNonBlocking, std::memory_order_relaxed);
+        }
+    }
+    /// TCP_INQ: recvmsg() tells how much is left. Relatives share it, as they share the kernel's socket.
+    [[nodiscard]] bool tells_inq() const noexcept {
+        const ConnBlock* const now = block;
+        return now == nullptr ? tells_inq_begun.get() : (now->flags.load(std::memory_order_relaxed) & kFlagTellsInq) != 0;
+    }
+    void set_tells_inq(bool on) noexcept {
+        tells_inq_begun = on;
+        if (block != nullptr && on) {
+            block->flags.fetch_or(kFlagTellsInq, std::memory_order_relaxed);
+        } else if (block != nullptr) {
+            block->flags.fetch_and(~kFlagTellsInq, std::memory_order_relaxed);
         }
     }
     [[nodiscard]] bool accelerated() const noexcept { return phase() == Phase::smc; }

@@ -67,6 +67,10 @@ void stream_arm(Process& process, Socket& socket, unsigned door, bool data, bool
 std::uint32_t stream_unread(Process& process, Socket& socket);
 std::uint32_t stream_outstanding(Process& process, Socket& socket);
 
+/// What TCP_INQ tells behind a receive: unread bytes, and one more once the peer has ended its direction, so that nobody waits
+/// for an edge in front of the end.
+int stream_inq(Process& process, Socket& socket);
+
 /// Reads a file into the ring without a bounce buffer; `offset` as for sendfile(). kUseTcp, n or -errno.
 ssize_t stream_sendfile(Process& process, Socket& socket, int file_fd, off64_t* offset, std::size_t count);
 

@@ -208,6 +208,15 @@ std::uint32_t stream_unread(Process& process, Socket& socket) {
     return static_cast<std::uint32_t>(waiting);
 }
 
+int stream_inq(Process& process, Socket& socket) {
+    const auto unread = static_cast<int>(stream_unread(process, socket));
+    if (socket.phase() != Phase::smc) {
+        return unread;
+    }
+    const unsigned peer = socket.live_block().rx.peer_flags.load(std::memory_order_relaxed);
+    return unread + ((peer & (kPeerDoneWriting | kPeerConnClosed)) != 0 ? 1 : 0);
+}
+
 std::uint32_t stream_outstanding(Process& /*process*/, Socket& socket) {
     if (socket.phase() == Phase::smc) {
         return 0;  // what was sent is in the peer's memory: acknowledged, in TCP's terms

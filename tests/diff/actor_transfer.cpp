@@ -133,7 +133,7 @@ std::int64_t splice_in(State& state, int fd, const Op& op, Outcome& outcome) {
 std::int64_t receive_message(int fd, const Op& op, char* bytes, Outcome& outcome) {
     std::vector<iovec> vector = cut(bytes, size_of(op), static_cast<std::size_t>(op.args[2]));
     sockaddr_storage name{};
-    std::array<char, 64> control{};
+    alignas(cmsghdr) std::array<char, 64> control{};
     msghdr header{};
     header.msg_iov = vector.data();
     header.msg_iovlen = vector.size();
@@ -145,6 +145,12 @@ std::int64_t receive_message(int fd, const Op& op, char* bytes, Outcome& outcome
     const ssize_t n = ::recvmsg(fd, &header, static_cast<int>(op.args[1]));
     outcome.add_extra(header.msg_flags);
     outcome.add_extra(static_cast<std::int64_t>(header.msg_controllen));
+    if (const cmsghdr* told = n < 0 ? nullptr : CMSG_FIRSTHDR(&header);
+        told != nullptr && told->cmsg_level == IPPROTO_TCP && told->cmsg_type == TCP_INQ) {
+        int left = 0;
+        std::memcpy(&left, CMSG_DATA(told), sizeof left);
+        outcome.add_extra(left);
+    }
     outcome.add_extra(header.msg_namelen);
     return n;
 }

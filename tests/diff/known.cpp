@@ -75,7 +75,7 @@ bool leads_to_tcp(const Op& op) {
         return true;
     case Verb::setopt: {
         const int number = option(static_cast<std::size_t>(op.args[0])).number;
-        return number == SO_OOBINLINE || number == SO_ZEROCOPY;
+        return number == SO_OOBINLINE;
     }
     default:
         return info(op.verb).kinds[1] == Kind::message_flags && (op.args[1] & MSG_OOB) != 0;

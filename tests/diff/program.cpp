@@ -140,6 +140,7 @@ constexpr OptionInfo kOptions[] = {
     {"SO_REUSEADDR",     SOL_SOCKET,  SO_REUSEADDR,     OptionType::number,       1   },
     {"SO_PRIORITY",      SOL_SOCKET,  SO_PRIORITY,      OptionType::number,       6   },
     {"SO_ZEROCOPY",      SOL_SOCKET,  SO_ZEROCOPY,      OptionType::number,       1   },
+    {"TCP_INQ",          IPPROTO_TCP, TCP_INQ,          OptionType::number,       1   },
     {"SO_TIMESTAMP",     SOL_SOCKET,  SO_TIMESTAMP,     OptionType::number,       -1  },
     {"TCP_NODELAY",      IPPROTO_TCP, TCP_NODELAY,      OptionType::number,       -1  }, // off, it holds bytes back ...
     {"TCP_CORK",         IPPROTO_TCP, TCP_CORK,         OptionType::number,       -1  }, // ... as this does

@@ -119,6 +119,7 @@ def kernel_tls(sock):
 
 def zero_copy(sock):
     sock.setsockopt(socket.SOL_SOCKET, 60, 1)  # SO_ZEROCOPY
+    sock.send(b"", 0x4000000)  # MSG_ZEROCOPY
 
 
 def urgent_inline(sock):

@@ -39,7 +39,7 @@ class Return(lib.Case):
         reasons = server.stats()["tcp_reasons"]
         mine = {"own_option": "returned_on_request", "stdio": "unsupported_call",
                 "asynchronous": "unsupported_call", "signals": "unsupported_call",
-                "kernel_tls": "unsupported_option", "zero_copy": "unsupported_option",
+                "kernel_tls": "unsupported_option", "zero_copy": "unsupported_call",
                 "urgent_inline": "unsupported_option"}.get(trigger, "left_control")
         returned = reasons.get(mine, 0) + reasons.get("returned_by_peer", 0)
         print(f"\n  {returned} of {count} connections returned to TCP", end=" ")

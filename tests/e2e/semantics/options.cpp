@@ -297,9 +297,25 @@ void receive_with_control(Context& c, int fd, std::size_t bytes) {
     c.result("recvmsg", static_cast<int>(::recvmsg(fd, &header, MSG_WAITALL)));
     for (cmsghdr* one = CMSG_FIRSTHDR(&header); one != nullptr; one = CMSG_NXTHDR(&header, one)) {
         if (one->cmsg_level == IPPROTO_TCP) {
-            c.say("control %d", one->cmsg_type);
+            int value = 0;
+            std::memcpy(&value, CMSG_DATA(one), sizeof value);
+            c.say("control %d: %d", one->cmsg_type, value);
         }
     }
+}
+
+/// As gRPC reads: what is left decides whether it waits for an edge.
+void bytes_left(Context& c) {
+    const int fd = c.open();
+    set_int(c, fd, {"TCP_INQ", IPPROTO_TCP, TCP_INQ}, 1);
+    c.peer().run("send 7");
+    receive_with_control(c, fd, 3);
+    receive_with_control(c, fd, 4);
+    c.peer().run("send 5");
+    c.peer().run("shutdown wr");
+    receive_with_control(c, fd, 2);
+    receive_with_control(c, fd, 3);
+    receive_with_control(c, fd, 1);
 }
 
 constexpr std::array kKernelOptions = {
@@ -359,6 +375,7 @@ constexpr std::array kCases = {
     Case{"cork",                               cork                              },
     Case{"signal_on_data",                     signal_on_data                    },
     Case{"zero_copy",                          zero_copy                         },
+    Case{"bytes_left",                         bytes_left                        },
     Case{"kernel_options",                     kernel_options                    },
     Case{"kernel_options_before_connect",      kernel_options_before_connect     },
 };
