@@ -156,6 +156,9 @@ bool client_step(Process& process, Socket& socket, const InboundView& view) {
 bool client_give_up(Process& process, Socket& socket, Reason reason) {
     socket.handshake->expects_answer = true;
     decline(process, socket, reason, true);
+    if (reason == Reason::closed_early) {  // as short as can be
+        process.short_lived().on_end(socket.destination, false, monotonic_ns());
+    }
     return true;
 }
 

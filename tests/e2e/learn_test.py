@@ -21,6 +21,14 @@ print("ok")
 """
 
 
+LOOKS = """
+import socket, sys
+for _ in range(int(sys.argv[2])):
+    socket.create_connection(("127.0.0.1", int(sys.argv[1]))).close()
+print("ok")
+"""
+
+
 OPTIONS = """
 import socket
 SOL_SMC, PROFILE = 286, 0xFE1
@@ -53,6 +61,15 @@ class Learn(lib.Case):
             # Most of them have left nothing but their verdict.
             self.assertEqual(stats["accelerated"] + stats["tcp"], 1500, stats)
             self.assertEqual(sum(stats["tcp_reasons"].values()), stats["tcp"], stats)
+
+    def test_a_burst_closed_in_the_handshake_is_left_to_tcp(self):
+        """Who only looks whether somebody listens pays for no more than the first handshakes."""
+        server = self.server(lib.program("e2e_server"), "echo")
+        client = self.client(lib.PYTHON, "-c", LOOKS, server.port(), 1000)
+        self.assertIn("ok", client.finish(60))
+        if lib.BOTH_SHIMMED:
+            reasons = client.stats()["tcp_reasons"]
+            self.assertGreater(reasons.get("short_lived_listener", 0), 500, reasons)
 
     def test_options_of_what_was_only_counted(self):
         """Our own options answer for each connection, whether it has left more than its verdict or not."""
