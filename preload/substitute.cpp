@@ -105,6 +105,8 @@ constexpr Option kOptions[] = {
     {SOL_SOCKET,  SO_REUSEADDR    },
     {SOL_SOCKET,  SO_REUSEPORT    },
     {SOL_SOCKET,  SO_PRIORITY     },
+    {SOL_SOCKET,  SO_ZEROCOPY     },
+    {IPPROTO_TCP, TCP_INQ         },
     {IPPROTO_TCP, TCP_NODELAY     },
     {IPPROTO_TCP, TCP_KEEPIDLE    },
     {IPPROTO_TCP, TCP_KEEPINTVL   },

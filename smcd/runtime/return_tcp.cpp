@@ -183,8 +183,8 @@ bool replay(Socket& socket) {
     return true;
 }
 
-/// Everything is said in the frames and replayed: the rest is TCP's.
-void finish(Process& process, Socket& socket) {
+/// The rings have nothing more to say: the rest is TCP's.
+void finish(Process& process, Socket& socket, Reason reason) {
     const std::uint32_t flags = socket.live_block().flags.load(std::memory_order_acquire);
     if ((flags & kFlagShutWrite) != 0) {
         raw::shutdown(socket.fd, SHUT_WR);
@@ -192,7 +192,6 @@ void finish(Process& process, Socket& socket) {
     if ((flags & kFlagShutRead) != 0) {
         raw::shutdown(socket.fd, SHUT_RD);
     }
-    const auto reason = static_cast<Reason>(socket.live_block().reason.load(std::memory_order_relaxed));
     process.set_phase(socket, Phase::tcp, reason);
 }
 
@@ -204,10 +203,40 @@ void stop_swallowing(Socket& socket) {
     }
 }
 
+/// The peer has closed and nothing is unread: what is left of the connection is its end, and TCP has that too.
+bool only_the_end_is_left(Socket& socket) {
+    const ConnBlock& block = socket.live_block();
+    const DirectionGuard receiving(socket.live_block().rx.lock);
+    const DirectionGuard sending(socket.live_block().tx.lock);
+    const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_acquire);
+    const std::uint32_t own = block.tx.state_flags.load(std::memory_order_relaxed);
+    if (receiving.nested() || sending.nested() || (peer & kPeerGone) != kPeerConnClosed || (own & kPeerGone) != 0 ||
+        (block.flags.load(std::memory_order_acquire) & (kFlagReset | kFlagEnding)) != 0 ||
+        RxPath(socket.channel).readable() > 0) {
+        return false;
+    }
+    std::array<std::byte, 64> doorbells;
+    ssize_t n = 0;
+    do {
+        n = raw::recvfrom(socket.fd, doorbells.data(), doorbells.size(), MSG_DONTWAIT, nullptr, nullptr);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    return n == 0;
+}
+
 /// The initiator's side of `begin`, from an application thread.
 bool begin_here(Process& process, Socket& socket, Reason reason) {
     const DirectionGuard guard(socket.live_block().handshake_lock);
-    return !guard.nested() && (socket.phase() != Phase::smc || begin(process, socket, reason));
+    if (guard.nested()) {
+        return false;
+    }
+    if (socket.phase() != Phase::smc || begin(process, socket, reason)) {
+        return true;
+    }
+    if (!only_the_end_is_left(socket)) {
+        return false;
+    }
+    finish(process, socket, reason);
+    return true;
 }
 
 }  // namespace
@@ -228,14 +257,14 @@ void return_step(Process& process, Socket& socket) {
         return;
     }
     if (replay(socket)) {
-        finish(process, socket);
+        finish(process, socket, static_cast<Reason>(block.reason.load(std::memory_order_relaxed)));
     } else {
         process.progress().watch(socket);  // now for send space too
     }
 }
 
 void return_begin(Process& process, Socket& socket, Reason reason) {
-    if (socket.phase() == Phase::smc && begin_here(process, socket, reason)) {
+    if (socket.phase() == Phase::smc && begin_here(process, socket, reason) && Socket::is_ours(socket.phase())) {
         process.progress().watch(socket); // its frame may be here already
     }
 }

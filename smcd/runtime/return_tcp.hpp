@@ -20,8 +20,8 @@ class Process;
 
 /// Brings a connection of any phase to plain TCP and waits for it: afterwards the descriptor serves any program.
 /// Thread: any, not inside a call on the same connection. Blocks until the peer's library has answered, at most 60 s
-/// (then the connection ends with ECONNRESET). false: there is no way back: the peer has closed or died, or a signal
-/// handler interrupted a call on the same connection.
+/// (then the connection ends with ECONNRESET). false: there is no way back: the peer has closed and bytes of it are
+/// unread, the peer has died, or a signal handler interrupted a call on the same connection.
 bool return_to_tcp(Process& process, Socket& socket, Reason reason);
 
 /// The same without waiting: the progress thread goes on with it. Nothing happens where the

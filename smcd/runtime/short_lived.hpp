@@ -17,8 +17,8 @@ class ShortLived {
 public:
     /// Whether a connection to that address should stay on TCP. Thread: any.
     [[nodiscard]] bool skip(const TcpAddress& to, std::uint64_t now_ns);
-    /// An accelerated connection to that address has ended, or the server has declined one. paid: it moved enough to be
-    /// worth its set-up.
+    /// An accelerated connection to that address has ended, the server has declined one, or the client has closed it
+    /// during the handshake. paid: it moved enough to be worth its set-up.
     void on_end(const TcpAddress& to, bool paid, std::uint64_t now_ns);
 
     void before_fork() { mutex_.lock(); }

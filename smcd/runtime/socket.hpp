@@ -151,11 +151,7 @@ public:
     }
     void set_non_blocking(bool on) noexcept {
         non_blocking.store(on, std::memory_order_relaxed);
-        if (block != nullptr && on) {
-            block->flags.fetch_or(kFlagNonBlocking, std::memory_order_relaxed);
-        } else if (block != nullptr) {
-            block->flags.fetch_and(~kFlagNonBlocking, std::memory_order_relaxed);
-        }
+        set_shared_flag(kFlagNonBlocking, on);
     }
     /// TCP_INQ: recvmsg() tells how much is left. Relatives share it, as they share the kernel's socket.
     [[nodiscard]] bool tells_inq() const noexcept {
@@ -164,11 +160,7 @@ public:
     }
     void set_tells_inq(bool on) noexcept {
         tells_inq_begun = on;
-        if (block != nullptr && on) {
-            block->flags.fetch_or(kFlagTellsInq, std::memory_order_relaxed);
-        } else if (block != nullptr) {
-            block->flags.fetch_and(~kFlagTellsInq, std::memory_order_relaxed);
-        }
+        set_shared_flag(kFlagTellsInq, on);
     }
     [[nodiscard]] bool accelerated() const noexcept { return phase() == Phase::smc; }
 
@@ -176,6 +168,19 @@ public:
     [[nodiscard]] static bool is_ours(Phase phase) noexcept {
         return phase == Phase::smc || phase == Phase::handshake || phase == Phase::settling ||
                phase == Phase::connecting || phase == Phase::returning;
+    }
+
+private:
+    /// Relatives share the block, and with it the flag. Without a block there is nothing to share.
+    void set_shared_flag(std::uint32_t flag, bool on) noexcept {
+        if (block == nullptr) {
+            return;
+        }
+        if (on) {
+            block->flags.fetch_or(flag, std::memory_order_relaxed);
+        } else {
+            block->flags.fetch_and(~flag, std::memory_order_relaxed);
+        }
     }
 };
 
