@@ -218,6 +218,9 @@ std::uint32_t wire_code(Reason reason) noexcept {
         reason == Reason::device_lost) {
         return static_cast<std::uint32_t>(Reason::no_smcd_v2_device);
     }
+    if (reason == Reason::no_resources) {
+        return static_cast<std::uint32_t>(Reason::out_of_memory);
+    }
     return static_cast<std::uint32_t>(Reason::configuration_error);
 }
 

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -24,6 +25,12 @@ namespace {
 /// The peer has not read what it was sent.
 bool is_full(const Result<Dmb>& dmb) noexcept {
     return !dmb && dmb.error() == std::errc::resource_unavailable_try_again;
+}
+
+/// That, or between all processes of this user as many descriptors are on their way as this one may have open. The latter
+/// does not befall the privileged, and no descriptor tells when it is over.
+bool may_pass(const Result<Dmb>& dmb) noexcept {
+    return is_full(dmb) || (!dmb && dmb.error().value() == ETOOMANYREFS);
 }
 
 std::span<std::byte> dmb_of(const Mapping& file) noexcept {
@@ -55,10 +62,7 @@ Result<Dmb> LoopbackDevice::Impl::register_dmb(const DmbRequest& request) {
     // rendezvous.
     for (int attempt = 0;; ++attempt) {
         SMCD_TRY(Link* const link, link_to(request.remote_group));
-        auto dmb = announce_dmb(*link, request.size_class);
-        if (is_full(dmb) && await_room(*link)) {
-            dmb = announce_dmb(*link, request.size_class);
-        }
+        auto dmb = announce_patiently(*link, request.size_class);
         const bool broken = !dmb && !link->connected();
         sweep();
         if (!broken || attempt == 1) {
@@ -67,22 +71,26 @@ Result<Dmb> LoopbackDevice::Impl::register_dmb(const DmbRequest& request) {
     }
 }
 
-/// In a burst of handshakes the peer's progress thread may come too late for its queue. false: it
-/// did not come in time.
-bool LoopbackDevice::Impl::await_room(Link& link) {
-    const std::uint64_t begin = monotonic_ns();
-    if (begin < link.impatient_until_ns) {
-        return false;
+/// In a burst of handshakes the peer's progress thread may come too late for its queue: waits a little.
+Result<Dmb> LoopbackDevice::Impl::announce_patiently(Link& link, SizeClass size_class) {
+    auto dmb = announce_dmb(link, size_class);
+    if (!may_pass(dmb) || monotonic_ns() < link.impatient_until_ns) {
+        return dmb;
     }
-    do {
+    const std::uint64_t end = monotonic_ns() + options.queue_wait_ns;
+    while (may_pass(dmb) && monotonic_ns() < end) {
         fetch_from(link.peer); // it may be waiting for us in the same way
-        pollfd room{link.socket.get(), POLLOUT, 0};
-        if (!link.connected() || raw::poll(&room, 1, 1) > 0) {
-            return link.connected();
+        if (!link.connected()) {
+            return dmb;
         }
-    } while (monotonic_ns() - begin < options.queue_wait_ns);
-    link.impatient_until_ns = monotonic_ns() + 10 * options.queue_wait_ns;
-    return false;
+        pollfd room{link.socket.get(), static_cast<short>(is_full(dmb) ? POLLOUT : 0), 0};
+        raw::poll(&room, 1, 1);
+        dmb = announce_dmb(link, size_class);
+    }
+    if (may_pass(dmb)) {
+        link.impatient_until_ns = monotonic_ns() + 10 * options.queue_wait_ns;
+    }
+    return dmb;
 }
 
 Result<UniqueFd> LoopbackDevice::Impl::make_dmb_file(LocalDmb& dmb) const {

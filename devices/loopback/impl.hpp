@@ -120,7 +120,7 @@ private:
     // dmbs.cpp
     Result<void> check_budget(SizeClass size_class) const;
     Result<Dmb> announce_dmb(Link& link, SizeClass size_class);
-    bool await_room(Link& link);
+    Result<Dmb> announce_patiently(Link& link, SizeClass size_class);
     Result<void> fill_new(LocalDmb& dmb, DmbToken token);
     Result<UniqueFd> make_dmb_file(LocalDmb& dmb) const;
     [[nodiscard]] DmbToken fresh_token() const;

@@ -131,6 +131,7 @@ Reason why_no_dmb(std::error_code error) noexcept {
     }
     if (error == std::errc::too_many_files_open ||
         error == std::errc::too_many_files_open_in_system ||
+        error.value() == ETOOMANYREFS || // processes of this user that do not read
         error == std::errc::resource_unavailable_try_again) { // a peer that does not read
         return Reason::no_resources;
     }

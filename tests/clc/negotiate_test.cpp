@@ -242,6 +242,7 @@ TEST(WireCodes, KernelCodesAsTheyAreAndOursTranslated) {
         EXPECT_FALSE(is_private(static_cast<Reason>(code))) << row.name;
         EXPECT_NE(reason_name(static_cast<Reason>(code)), "unknown") << row.name;
     }
+    EXPECT_EQ(wire_code(Reason::no_resources), static_cast<std::uint32_t>(Reason::out_of_memory));
 }
 
 } // namespace

@@ -1,9 +1,17 @@
 // Running out of descriptors, links and memory: every failure is an error, and nothing is lost with
 // it. Floor 4.
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
+#include <fstream>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/devices/loopback/fixture.hpp"
 #include "tests/devices/processes.hpp"
@@ -211,6 +219,94 @@ TEST_F(LoopbackTest, AQueueThatNobodyReadsIsAnError) {
     while (receive_message(peer.socket.get())) {
     }
     EXPECT_TRUE(party.register_for(peer.id));
+}
+
+/// Descriptors on their way between processes of an ordinary user: the kernel bounds their number by the soft limit of who
+/// sends one more.
+class OnTheirWay {
+public:
+    /// As many as the limit allows, from the sockets of this process to themselves.
+    [[nodiscard]] bool fill() {
+        const UniqueFd any(::eventfd(0, EFD_CLOEXEC));
+        const std::array<int, 2> sent{any.get(), any.get()};
+        while (pairs_.size() < 100) {
+            std::array<int, 2> made{};
+            if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, made.data()) != 0) {
+                return false;
+            }
+            pairs_.push_back({UniqueFd(made[0]), UniqueFd(made[1])});
+            Result<void> done;
+            while ((done = send_message(made[0], hello_message(LinkGroupId(1)), sent))) {
+            }
+            if (done.error().value() == ETOOMANYREFS) {
+                return true;
+            }
+        }
+        return false;
+    }
+    void drain() {
+        for (const auto& pair : pairs_) {
+            while (receive_message(pair[1].get())) {
+            }
+        }
+    }
+
+private:
+    std::vector<std::array<UniqueFd, 2>> pairs_;
+};
+
+/// Whether that thread of this process waits in the kernel.
+bool sleeps(pid_t tid) {
+    std::ifstream file("/proc/self/task/" + std::to_string(tid) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const std::size_t at = text.rfind(')');
+    return at != std::string::npos && text.substr(at, 3) == ") S";
+}
+
+bool become_ordinary() {
+    constexpr uid_t kNobody = 65534;
+    return ::geteuid() != 0 || ::setresuid(kNobody, kNobody, kNobody) == 0;
+}
+
+TEST(LoopbackExhaustionTest, TooManyDescriptorsOnTheirWayAreAnError) {
+    Child child([] {
+        SMCD_CHILD_REQUIRE(become_ordinary());
+        Party party;
+        RawPeer peer;
+        peer.greet(party.group());
+        party.device->service();
+        OnTheirWay others;
+        SMCD_CHILD_REQUIRE(limit_descriptors(64) && others.fill());
+        SMCD_CHILD_REQUIRE(party.register_for(peer.id).error().value() == ETOOMANYREFS);
+        SMCD_CHILD_REQUIRE(party.device->has_link(peer.id));
+        return 0;
+    });
+    EXPECT_EQ(child.wait(), 0);
+}
+
+TEST(LoopbackExhaustionTest, TooManyDescriptorsOnTheirWayAreWaitedFor) {
+    Child child([] {
+        SMCD_CHILD_REQUIRE(become_ordinary());
+        // Others of this user may be on their way, too, and the drainer may not run for long on a busy machine.
+        Party party(LoopbackOptions{.queue_wait_ns = 100'000'000'000});
+        RawPeer peer;
+        peer.greet(party.group());
+        party.device->service();
+        OnTheirWay others;
+        SMCD_CHILD_REQUIRE(limit_descriptors(64) && others.fill());
+        std::thread drainer([&] {
+            while (!sleeps(::getpid())) {
+                std::this_thread::yield();
+            }
+            others.drain();
+        });
+        const bool registered = party.register_for(peer.id).has_value();
+        drainer.join();
+        SMCD_CHILD_REQUIRE(registered);
+        return 0;
+    });
+    EXPECT_EQ(child.wait(), 0);
 }
 
 TEST_F(LoopbackTest, MappingsForPeersAreBounded) {
