@@ -50,7 +50,8 @@ void on_tcp_event(Process& process, Socket& socket, std::uint32_t events) {
         RxPath rx(socket.channel);
         static_cast<void>(rx.readable());  // takes in the last publication and flags
         const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_relaxed);
-        if ((peer & (kPeerConnClosed | kPeerConnAbort)) == 0) {
+        const bool was_reset = (block.flags.load(std::memory_order_acquire) & kFlagReset) != 0;  // and no end behind it
+        if ((peer & (kPeerConnClosed | kPeerConnAbort)) == 0 && !was_reset) {
             // Behind both ends TCP's connection is over, and unread bytes make no reset.
             if (news.state == TcpState::broken || (left_unread(socket) && stream_connected(socket.channel))) {
                 // A machine that does not answer any more is no reset: TCP's own word for it goes on.

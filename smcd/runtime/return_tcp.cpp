@@ -203,14 +203,16 @@ void stop_swallowing(Socket& socket) {
     }
 }
 
-/// The peer has closed and nothing is unread: what is left of the connection is its end, and TCP has that too.
+/// The peer has closed and nothing is unread: what is left of the connection is its end, and TCP has that too. A peer that
+/// has shut down both ways may still have its descriptor: it is to learn from the rings what is sent behind that.
 bool only_the_end_is_left(Socket& socket) {
+    constexpr std::uint32_t kSaid = kPeerGone | kPeerDoneWriting;
     const ConnBlock& block = socket.live_block();
     const DirectionGuard receiving(socket.live_block().rx.lock);
     const DirectionGuard sending(socket.live_block().tx.lock);
     const std::uint32_t peer = block.rx.peer_flags.load(std::memory_order_acquire);
     const std::uint32_t own = block.tx.state_flags.load(std::memory_order_relaxed);
-    if (receiving.nested() || sending.nested() || (peer & kPeerGone) != kPeerConnClosed || (own & kPeerGone) != 0 ||
+    if (receiving.nested() || sending.nested() || (peer & kSaid) != kPeerConnClosed || (own & kPeerGone) != 0 ||
         (block.flags.load(std::memory_order_acquire) & (kFlagReset | kFlagEnding)) != 0 ||
         RxPath(socket.channel).readable() > 0) {
         return false;

@@ -5,6 +5,7 @@ had accepted: all of that must arrive. Times are printed; the watchdog is five s
 SMCD_E2E_KILLS sets the rounds for each shape (default 4).
 """
 
+import errno
 import mmap
 import os
 import random
@@ -21,6 +22,35 @@ SHMEM_TOLERANCE = 48 << 20  # other programs of the machine; a leak is 4 MiB in 
 WAITS = ("blocking", "poll", "epoll-level")
 PRIVATE = residue.private_network()
 DOORBELLS_MAX = 6  # the event loop's, one for each waiting set or thread
+
+# Answers once, and reads no more.
+DEAF = """
+import signal, socket
+listener = socket.create_server(("127.0.0.1", 0))
+print("port", listener.getsockname()[1], flush=True)
+sock, peer = listener.accept()
+sock.sendall(sock.recv(5, socket.MSG_WAITALL))
+signal.pause()
+"""
+
+# The library's thread has a moment behind the shutdown(), which is one more event of the connection.
+RESET = """
+import select, socket, sys, time
+sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+sock.sendall(b"first")
+sock.recv(5, socket.MSG_WAITALL)
+sock.sendall(b"unread")
+print("sent", flush=True)
+poll = select.poll()
+poll.register(sock, select.POLLRDHUP)
+poll.poll()
+for call in (lambda: sock.shutdown(socket.SHUT_RDWR), lambda: sock.recv(1)):
+    try:
+        print(call())
+    except OSError as error:
+        print(error.errno)
+    time.sleep(0.05)
+"""
 
 
 class Kill(lib.Case):
@@ -187,6 +217,16 @@ class Kill(lib.Case):
             victim.wait(10)
             self.end_of(other)
         self.check_nothing_left()
+
+    def test_a_reset_is_told_behind_a_shutdown(self):
+        """shutdown() finds the connection gone and makes no end of the reset."""
+        victim = self.server(lib.PYTHON, "-c", DEAF)
+        survivor = self.client(lib.PYTHON, "-c", RESET, victim.port())
+        survivor.expect("^sent")
+        victim.kill()
+        victim.wait(10)
+        found = survivor.finish().split()[1:]
+        self.assertEqual(found, [str(errno.ENOTCONN), str(errno.ECONNRESET)])
 
     def end_of(self, process):
         """The survivor ends by itself, unless it rightly waits in accept() for more."""
