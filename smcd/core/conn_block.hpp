@@ -39,6 +39,7 @@ inline constexpr std::uint32_t kFlagForked = 1U << 7U;      ///< server: fork() 
 inline constexpr std::uint32_t kFlagFrameInbound = 1U << 8U; ///< settling: not a CLC message, the peer's return frame
 inline constexpr std::uint32_t kFlagEnding = 1U << 9U;     ///< its last holder closes it on its rings: no return any more
 inline constexpr std::uint32_t kFlagTellsInq = 1U << 10U; ///< TCP_INQ: recvmsg() tells how much is left
+inline constexpr std::uint32_t kFlagFinSent = 1U << 11U;   ///< settling: the kernel has shut down writing
 
 /// One direction's lock: the thread id of its holder; 0 free. Uncontended in ordinary programs.
 struct DirectionLock {

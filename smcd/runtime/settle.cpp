@@ -139,6 +139,14 @@ bool behind_all_bytes(Socket& socket, Step step) {
     return true;
 }
 
+/// No message, which may never come, holds the FIN up. Once: for the kernel each shutdown() is one more event, which would
+/// lead back here.
+void send_fin(Socket& socket) {
+    if ((socket.live_block().flags.fetch_or(kFlagFinSent, std::memory_order_acq_rel) & kFlagFinSent) == 0) {
+        raw::shutdown(socket.fd, SHUT_WR);
+    }
+}
+
 }  // namespace
 
 void settle_begin(Process& process, Socket& socket, Reason reason, bool may_swallow) {
@@ -175,8 +183,7 @@ void settle_step(Process& process, Socket& socket) {
         return;
     }
     const std::uint32_t flags = block.flags.load(std::memory_order_acquire);
-    if ((flags & kFlagShutWrite) != 0 &&
-        !behind_all_bytes(socket, [&] { raw::shutdown(socket.fd, SHUT_WR); })) {  // no message, which may never come, holds it
+    if ((flags & kFlagShutWrite) != 0 && !behind_all_bytes(socket, [&] { send_fin(socket); })) {
         return;
     }
     if (swallowing || block.so_error.load(std::memory_order_acquire) != 0) {

@@ -29,6 +29,24 @@ def switches(pid):
                 total += int(line.split()[1])
     return total
 
+# Says its end before the other side says anything.
+EARLY_END = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print("port", listener.getsockname()[1], flush=True)
+sock, peer = listener.accept()
+sock.shutdown(socket.SHUT_WR)
+print("got", sock.recv(100).decode(), flush=True)
+"""
+
+SILENT = """
+import socket, sys
+sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+print("end", len(sock.recv(1)), flush=True)
+input()
+sock.sendall(b"late")
+"""
+
 
 class Idle(lib.Case):
     def hold(self, how):
@@ -50,6 +68,23 @@ class Idle(lib.Case):
             used = new[0] - old[0]
             print(f"\n  {how} {name}: {used} ticks, {new[1] - old[1]} switches", end=" ")
             self.assertLessEqual(used, TICKS_MAX, f"{how} {name}: ticks in {INTERVAL_S} s")
+
+    def test_declined_and_half_closed(self):
+        """The server goes on looking for a last message of the client's, which may never come."""
+        server = self.server(lib.PYTHON, "-c", EARLY_END, env={"SMCD_DEVICES": "ism"})
+        client = self.client(lib.PYTHON, "-c", SILENT, server.port(), env={"SMCD_DEVICES": "loopback"})
+        client.expect("^end 0")
+        time.sleep(0.2)  # what the handshake left to do
+        before = ticks(server.pid)
+        time.sleep(INTERVAL_S)
+        used = ticks(server.pid) - before
+        client.say("go")
+        server.expect("^got late")
+        client.finish()
+        server.finish()
+        if lib.BOTH_SHIMMED:
+            self.assertEqual(client.stats()["tcp_reasons"], {"peer_declined": 1})
+        self.assertLessEqual(used, TICKS_MAX, f"ticks in {INTERVAL_S} s")
 
     def test_waiting_in_epoll(self):
         self.hold("epoll")
